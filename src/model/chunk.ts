@@ -1,0 +1,38 @@
+/**
+ * What ingest hands to the store: a run of MCAP message records, not yet compressed.
+ *
+ * A record is `0x05 | u64le length | u16le channel | u32le sequence | u64le log_time | u64le publish_time | bytes`
+ * (MCAP specification, "Message (op=0x05)"). `sequence` counts a channel's messages within the boot from 1, so
+ * (boot, channel, sequence) names a message once and for all, in full-rate and baseline chunks alike.
+ */
+export type RawChunk = {
+  /** Transferred, not copied: its pool gets it back when the chunk is compressed. */
+  readonly buffer: ArrayBuffer;
+  /** Bytes of `buffer` in use. */
+  readonly sizeBytes: number;
+  readonly className: string;
+  readonly isLocal: boolean;
+  /** `full`: every message of its channels in its range. `baseline`: the reduced copy of a heavy topic. */
+  readonly kind: "full" | "baseline";
+  /** log_time of the first and the last message. */
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly channels: readonly ChunkChannel[];
+};
+
+export type ChunkChannel = {
+  readonly channelId: number;
+  readonly count: number;
+  /** Payload bytes, without record headers. */
+  readonly bytes: number;
+  /** Of a full chunk: how many of its messages are in baseline chunks too. */
+  readonly baselineCount: number;
+};
+
+export type BootAnchor = {
+  /** The kernel's boot id, so that a restarted daemon knows that the robot stayed on. */
+  readonly bootId: string;
+  /** One reading of both clocks: log_time = wallNs + (monotonic now − monotonicNs). */
+  readonly monotonicNs: bigint;
+  readonly wallNs: bigint;
+};

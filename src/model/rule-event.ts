@@ -1,0 +1,42 @@
+/** What the trigger tells capture. All instants are log_time in ns since the epoch. */
+
+export type EpisodeKind = "failure" | "span" | "sample" | "manual";
+export type FiringValue = number | string | boolean;
+
+export type RuleEvent =
+  | {
+      readonly kind: "firing";
+      readonly rule: string;
+      readonly detector: string | undefined;
+      readonly topic: string;
+      readonly atNs: bigint;
+      readonly values: Readonly<Record<string, FiringValue>>;
+    }
+  /** The rule's condition ended (after its hysteresis). */
+  | { readonly kind: "cleared"; readonly rule: string; readonly atNs: bigint }
+  /** The robot tries again. */
+  | { readonly kind: "attempt"; readonly rule: string; readonly atNs: bigint }
+  /** The robot made it: `recovered_when` held, or the detector saw it. */
+  | { readonly kind: "recovered"; readonly rule: string; readonly atNs: bigint }
+  /** A person took over. */
+  | { readonly kind: "took_over"; readonly rule: string; readonly atNs: bigint };
+
+/** What capture must know of a rule. */
+export type CapturePolicy = {
+  readonly rule: string;
+  readonly kind: EpisodeKind;
+  readonly preRollMs: number;
+  readonly postRollMs: number;
+  readonly maxMs: number;
+  readonly onOverlap: "extend" | "split" | "ignore";
+  /** With neither, the episode ends `post_roll_ms` after its last firing or clearing with outcome `unknown`. */
+  readonly recoversWhen: "explicit" | "cleared" | "never";
+  /** How long a cleared condition must stay so before that counts as recovered (`recoversWhen: "cleared"`). */
+  readonly recoveredAfterClearMs: number;
+  /** Without recovery within this time of the last firing or attempt the outcome is `failed`. */
+  readonly recoveryTimeoutMs: number;
+  readonly priority: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Topic globs to subscribe only while the episode is open. */
+  readonly onDemand: readonly string[];
+};
