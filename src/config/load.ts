@@ -1,0 +1,109 @@
+/**
+ * The configuration: one YAML file, drop-ins over it in the order of their names, every default filled in.
+ *
+ * Each file is checked on its own, so that a finding names the file and line a person must open.
+ * Lists and scalars of a later file replace those of an earlier one; maps are merged key by key.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { parse } from "yaml";
+import { Fault } from "../std/fault.ts";
+import { type Finding, faultOf, parseYaml } from "../std/yaml-file.ts";
+import { type Config, configSchema, resolveClasses } from "./schema.ts";
+
+export const DEFAULT_CONFIG_PATH = "/etc/lode/lode.yaml";
+
+export type LoadedConfig = {
+  readonly config: Config;
+  /** What was read, in order; empty: all defaults. */
+  readonly files: readonly string[];
+};
+
+/** Throws `Fault("bad_config")` with all findings. A missing default file is fine, a missing named one is not. */
+export function loadConfig(path: string | undefined): LoadedConfig {
+  const main = path ?? DEFAULT_CONFIG_PATH;
+  if (path !== undefined && !existsSync(path))
+    throw new Fault(
+      "bad_config",
+      `There is no configuration file at ${path}.`,
+      "Give --config an existing file; an empty file is valid.",
+    );
+  const files = [...(existsSync(main) ? [main] : []), ...dropIns(main)];
+  const findings: Finding[] = [];
+  let merged: Record<string, unknown> = {};
+  for (const file of files) {
+    const text = readFileSync(file, "utf8");
+    const result = parseYaml(file, text, configSchema);
+    if (result.kind === "bad") findings.push(...result.findings);
+    else merged = merge(merged, asMap(parse(text)));
+  }
+  if (findings.length > 0) throw faultOf(findings, "bad_config");
+  return { config: finish(merged, main), files };
+}
+
+/** `/etc/lode/lode.yaml` → `/etc/lode/lode.d/*.yaml`, sorted by name. */
+function dropIns(main: string): string[] {
+  const folder = main.replace(/\.ya?ml$/, ".d");
+  if (folder === main || !existsSync(folder)) return [];
+  const names = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
+  return names.sort().map((name) => join(folder, name));
+}
+
+function finish(merged: Record<string, unknown>, main: string): Config {
+  const parsed = configSchema.parse(merged);
+  const givenClasses = asMap(asMap(merged.topics).classes);
+  const classes = resolveClasses(parsed.topics.classes, givenClasses as Record<string, object>);
+  const fromMain = (path: string) => (isAbsolute(path) ? path : resolve(dirname(main), path));
+  const config: Config = {
+    ...parsed,
+    topics: { ...parsed.topics, classes, msg_folders: parsed.topics.msg_folders.map(fromMain) },
+    ring: { ...parsed.ring, folder: fromMain(parsed.ring.folder) },
+    rules: { ...parsed.rules, files: [...parsed.rules.files.map(fromMain), ...ruleDropIns(main)] },
+    upload: {
+      ...parsed.upload,
+      receivers: parsed.upload.receivers.map((entry) => ({ ...entry, token_file: fromMain(entry.token_file) })),
+    },
+    receiver: { ...parsed.receiver, folder: fromMain(parsed.receiver.folder) },
+    telemetry: { ...parsed.telemetry, socket: fromMain(parsed.telemetry.socket) },
+  };
+  checkClassNames(config, main);
+  return config;
+}
+
+function ruleDropIns(main: string): string[] {
+  const folder = join(dirname(main), "rules.d");
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => /\.ya?ml$/.test(name))
+    .sort()
+    .map((name) => join(folder, name));
+}
+
+function checkClassNames(config: Config, main: string): void {
+  const known = Object.keys(config.topics.classes);
+  for (const { class: name } of config.topics.assign) {
+    if (name !== undefined && !known.includes(name))
+      throw new Fault(
+        "bad_config",
+        `${main}: topics.assign names the class "${name}", which does not exist.`,
+        `Known classes: ${known.join(", ")}.`,
+      );
+  }
+}
+
+function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
+  const result = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const isBothMaps = isMap(result[key]) && isMap(value);
+    result[key] = isBothMaps ? merge(asMap(result[key]), asMap(value)) : value;
+  }
+  return result;
+}
+
+function isMap(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function asMap(value: unknown): Record<string, unknown> {
+  return isMap(value) ? (value as Record<string, unknown>) : {};
+}

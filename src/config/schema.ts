@@ -1,0 +1,211 @@
+/**
+ * Every key of the configuration file with its default, range and meaning: the one place that knows them.
+ *
+ * snake_case with units in the names, as on disk; stages get their own options built from this in `daemon/`.
+ * A duration is milliseconds or text (`30s`), a size is bytes or text (`64GB`, decimal).
+ */
+import { hostname } from "node:os";
+import { z } from "zod";
+import { parseDurationMs } from "../std/time-text.ts";
+
+const BYTE_UNITS: Readonly<Record<string, number>> = { B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
+const BYTES_TEXT = /^(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|TB)$/;
+
+const bytes = z
+  .union([z.number().int().min(0), z.string().regex(BYTES_TEXT, 'not a size such as "64GB"')])
+  .transform((value) => {
+    if (typeof value === "number") return value;
+    const match = BYTES_TEXT.exec(value);
+    return Math.round(Number(match?.[1]) * (BYTE_UNITS[match?.[2] ?? "B"] ?? 1));
+  });
+
+const durationMs = z
+  .union([z.number().min(0), z.string().regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'not a duration such as "30s"')])
+  .transform((value) => (typeof value === "number" ? value : parseDurationMs(value)));
+
+const identifier = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "must be 1 to 64 of A-Z a-z 0-9 . _ -");
+
+/** One value class of topics. */
+const topicClass = z.strictObject({
+  rank: z
+    .number()
+    .int()
+    .min(0)
+    .max(100)
+    .default(50)
+    .describe("0 is worth most; under pressure the highest rank goes first"),
+  tier: z
+    .enum(["disk", "memory"])
+    .default("disk")
+    .describe("disk: every message; memory: full rate in memory, baseline on disk"),
+  baseline_hz: z
+    .number()
+    .min(0)
+    .max(1000)
+    .default(1)
+    .describe("messages a second and topic on disk while nothing is wrong"),
+  memory_ms: durationMs.default(30_000).describe("how far back the memory tier reaches at full rate"),
+  memory_bytes_max: bytes.default(256e6).describe("the memory tier's budget for this class"),
+  disk_ms_max: durationMs.default(0).describe("age at which the disk tier drops it; 0: only the ring's own bound"),
+  disk_bytes_max: bytes.default(0).describe("the disk tier's budget for this class; 0: only the ring's own bound"),
+  queue_length: z.number().int().min(1).max(10_000).default(200).describe("rosbridge queue_length on subscribing"),
+});
+
+const assignment = z.strictObject({
+  match: z.array(z.string()).default(["**"]).describe("topic globs"),
+  types: z.array(z.string()).default(["**"]).describe("type globs, written pkg/Type"),
+  class: z.string().optional(),
+  on_demand: z.boolean().optional().describe("subscribed only while an episode is open"),
+  privacy: z
+    .enum(["upload", "local", "never"])
+    .optional()
+    .describe("local: never leaves the robot; never: not recorded"),
+});
+
+const source = z.strictObject({
+  kind: z.enum(["rosbridge"]).default("rosbridge"),
+  url: z
+    .string()
+    .regex(/^wss?:\/\//, "must start with ws:// or wss://")
+    .default("ws://127.0.0.1:9090"),
+  bridge: z.enum(["auto", "rosbridge_suite", "ros2-web-bridge"]).default("auto"),
+  types: z.record(z.string(), z.string()).default({}).describe("topic: type, for bridges without rosapi"),
+  ping_interval_ms: durationMs.default(5_000),
+  frame_bytes_max: bytes.default(64e6).describe("a larger frame is dropped and counted"),
+});
+
+const receiver = z.strictObject({
+  url: z.string().regex(/^https?:\/\//, "must start with http:// or https://"),
+  token_file: z.string().describe("file that holds this robot's token"),
+  public_keys: z
+    .array(z.string())
+    .min(1)
+    .max(2)
+    .describe("pinned receipt keys (base64 of the raw Ed25519 key), at most two"),
+});
+
+const budget = z.strictObject({
+  daily_bytes_max: bytes.default(0).describe("0: no bound"),
+});
+
+export const DEFAULT_CLASSES = {
+  light: { rank: 0, tier: "disk", queue_length: 200 },
+  camera: { rank: 50, tier: "memory", baseline_hz: 1, memory_ms: 30_000, memory_bytes_max: 256e6, queue_length: 8 },
+  cloud: { rank: 60, tier: "memory", baseline_hz: 0.5, memory_ms: 20_000, memory_bytes_max: 192e6, queue_length: 4 },
+  debug: { rank: 80, tier: "memory", baseline_hz: 0, memory_ms: 15_000, memory_bytes_max: 64e6, queue_length: 8 },
+} as const;
+
+const DEFAULT_ASSIGN = [
+  {
+    types: ["sensor_msgs/{Image,CompressedImage}", "foxglove_msgs/{CompressedImage,CompressedVideo,RawImage}"],
+    class: "camera",
+  },
+  { types: ["theora_image_transport/Packet", "ffmpeg_image_transport_msgs/FFMPEGPacket"], class: "camera" },
+  { types: ["sensor_msgs/{PointCloud2,PointCloud}", "nav_msgs/OccupancyGrid", "**/*Costmap*"], class: "cloud" },
+  { match: ["/**/{theora,compressedDepth}"], types: ["**"], class: "debug" },
+];
+
+export const configSchema = z.strictObject({
+  robot: z
+    .strictObject({
+      id: identifier.default(
+        () =>
+          hostname()
+            .replace(/[^A-Za-z0-9._-]/g, "-")
+            .slice(0, 64) || "robot",
+      ),
+      site: z.string().default(""),
+      embodiment: z.string().default("").describe("what kind of body: arm, mobile_base, humanoid …"),
+      labels: z.record(z.string(), z.string()).default({}),
+    })
+    .prefault({}),
+  sources: z.array(source).min(1).max(1, "one source for now").prefault([{}]),
+  topics: z
+    .strictObject({
+      include: z.array(z.string()).default(["**"]),
+      exclude: z.array(z.string()).default([]),
+      msg_folders: z
+        .array(z.string())
+        .default([])
+        .describe("folders of .msg files for types the bridge cannot describe"),
+      classes: z
+        .record(identifier, topicClass)
+        .prefault({})
+        .describe("added to, or changing, light, camera, cloud and debug"),
+      assign: z.array(assignment).default([]).describe("first match wins, before the built-in assignment by type"),
+    })
+    .prefault({}),
+  ring: z
+    .strictObject({
+      folder: z
+        .string()
+        .default(() => process.env.STATE_DIRECTORY ?? "/var/lib/lode")
+        .describe("where everything is kept"),
+      bytes_max: bytes.default(32e9),
+      age_ms_max: durationMs.prefault("14d").describe("older chunks go, whatever the room"),
+      free_bytes_min: bytes.default(2e9).describe("free space on the file system that the ring leaves alone"),
+      commit_ms: durationMs.default(500).describe("group commit; at most this much light data is lost in a power cut"),
+      in_flight_bytes_max: bytes
+        .default(96e6)
+        .describe("chunks on their way to the store thread; beyond it messages are dropped and counted"),
+    })
+    .prefault({}),
+  rules: z
+    .strictObject({
+      files: z
+        .array(z.string())
+        .default([])
+        .describe("rule files beside /etc/lode/rules.d; empty: the shipped default set"),
+      shipped: z.boolean().default(true).describe("arm the shipped default rules"),
+      disable: z.array(z.string()).default([]).describe("names of rules to leave unarmed"),
+    })
+    .prefault({}),
+  upload: z
+    .strictObject({
+      receivers: z.array(receiver).max(1, "one receiver for now").default([]),
+      windows: z
+        .array(z.string())
+        .default([])
+        .describe("cron expressions of the minutes in which sending is allowed; empty: always"),
+      metered_interfaces: z
+        .array(z.string())
+        .default(["wwan*", "usb*", "ppp*"])
+        .describe("interface globs that cost money"),
+      free: budget.prefault({}),
+      metered: budget.prefault({ daily_bytes_max: 50e6 }),
+    })
+    .prefault({}),
+  receiver: z
+    .strictObject({
+      listen: z.string().default("127.0.0.1:8480").describe("host:port"),
+      folder: z.string().default(() => process.env.STATE_DIRECTORY ?? "/var/lib/lode-receiver"),
+      batch_bytes_max: bytes.default(1e9),
+      free_bytes_min: bytes.default(1e9),
+    })
+    .prefault({}),
+  telemetry: z
+    .strictObject({
+      log_level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+      socket: z
+        .string()
+        .default(() => `${process.env.RUNTIME_DIRECTORY ?? "/run/lode"}/control.sock`)
+        .describe("the control socket"),
+    })
+    .prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;
+export type AssignmentConfig = z.output<typeof assignment>;
+
+/** The built-in assignment by type, used after the configuration's own. */
+export const defaultAssignments: readonly AssignmentConfig[] = DEFAULT_ASSIGN.map((entry) => assignment.parse(entry));
+
+/** The built-in classes with the configuration's laid over them, key by key. */
+export function resolveClasses(
+  own: Config["topics"]["classes"],
+  given: Readonly<Record<string, object>>,
+): Config["topics"]["classes"] {
+  const names = new Set([...Object.keys(DEFAULT_CLASSES), ...Object.keys(own)]);
+  const defaults: Readonly<Record<string, object>> = DEFAULT_CLASSES;
+  return Object.fromEntries([...names].map((name) => [name, topicClass.parse({ ...defaults[name], ...given[name] })]));
+}
