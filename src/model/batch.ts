@@ -4,6 +4,8 @@ export type BatchKind = "meta" | "light" | "heavy";
 export type Batch = {
   readonly id: string; // UUID
   readonly episodeId: string;
+  /** The boot in which the episode opened; signed into the receipt. */
+  readonly bootId: string;
   readonly kind: BatchKind;
   /** 0 for meta and light; heavy-1, heavy-2 … outward from the firing. */
   readonly index: number;
