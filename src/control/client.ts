@@ -1,20 +1,21 @@
 /** Asks the running daemon over its control socket. */
 import { request } from "node:http";
 import { Fault } from "../std/fault.ts";
+import type { Wire } from "../std/wire.ts";
 
 const ANSWER_BYTES_MAX = 64e6;
 const DEADLINE_MS = 15_000;
 
-/** The daemon's answer as parsed JSON. Throws `Fault("not_running")`, or the daemon's own fault. */
-export async function askDaemon(
+/** The daemon's answer; `T` is one of `answers.ts`: both sides are one version of one program. Throws `Fault("not_running")`, or the daemon's own fault. */
+export async function askDaemon<T>(
   socketPath: string,
   method: "GET" | "POST",
   path: string,
   body?: unknown,
-): Promise<unknown> {
+): Promise<Wire<T>> {
   const { status, text } = await exchange(socketPath, method, path, body);
   const answer: unknown = JSON.parse(text);
-  if (status < 400) return answer;
+  if (status < 400) return answer as Wire<T>;
   const error = (answer as { error?: { code?: string; message?: string; hint?: string } }).error ?? {};
   throw new Fault(error.code ?? "refused", error.message ?? `The daemon answered ${status}.`, error.hint ?? "");
 }

@@ -1,12 +1,22 @@
-/** What can be asked of a running daemon. Answers are plain objects with our names; the server puts them on the wire. */
+import type {
+  BatchesAnswer,
+  CaptureAnswer,
+  EpisodeAnswer,
+  EpisodesAnswer,
+  PauseAnswer,
+  StatusAnswer,
+  TopicsAnswer,
+} from "./answers.ts";
+
+/** What can be asked of a running daemon; the server puts the answers on the wire. */
 export interface Commands {
-  status(): Promise<object>;
-  topics(): Promise<object>;
-  episodes(): Promise<object>;
-  /** `id` may be a unique prefix. */
-  episode(id: string): Promise<object>;
-  batches(): Promise<object>;
-  capture(request: unknown): Promise<object>;
-  pauseUpload(request: unknown): Promise<object>;
-  resumeUpload(): Promise<object>;
+  status(): Promise<StatusAnswer>;
+  topics(): Promise<TopicsAnswer>;
+  episodes(): Promise<EpisodesAnswer>;
+  /** `id` may be a unique prefix. Throws `Fault("no_such_episode")`. */
+  episode(id: string): Promise<EpisodeAnswer>;
+  batches(): Promise<BatchesAnswer>;
+  capture(request: unknown): Promise<CaptureAnswer>;
+  pauseUpload(request: unknown): Promise<PauseAnswer>;
+  resumeUpload(): Promise<PauseAnswer>;
 }

@@ -3,10 +3,43 @@
  * → `start_time` in RFC 3339 with nanoseconds (64-bit numbers do not survive JSON). Other bigints become numbers
  * where they are exact, else text. `undefined` is left out.
  */
-export function toWire(value: unknown): unknown {
+export function toWire<T>(value: T): Wire<T> {
+  return convert(value) as Wire<T>;
+}
+
+/** The wire's form of a type of ours. */
+export type Wire<T> = T extends bigint
+  ? number | string
+  : T extends readonly (infer Item)[]
+    ? readonly Wire<Item>[]
+    : T extends object
+      ? {
+          readonly [Key in keyof T & string as WireKey<Key, T[Key]>]: IsInstant<Key, T[Key]> extends true
+            ? InstantText<T[Key]>
+            : Wire<T[Key]>;
+        }
+      : T;
+
+type IsInstant<Key extends string, Value> = Key extends `${string}Ns`
+  ? [Value] extends [bigint | undefined]
+    ? true
+    : false
+  : false;
+type InstantText<Value> = undefined extends Value ? string | undefined : string;
+type WireKey<Key extends string, Value> =
+  IsInstant<Key, Value> extends true
+    ? Key extends `${infer Base}Ns`
+      ? `${SnakeCase<Base>}_time`
+      : never
+    : SnakeCase<Key>;
+type SnakeCase<Text extends string> = Text extends `${infer Head}${infer Tail}`
+  ? `${Head extends Lowercase<Head> ? Head : `_${Lowercase<Head>}`}${SnakeCase<Tail>}`
+  : Text;
+
+function convert(value: unknown): unknown {
   if (typeof value === "bigint") return bigintToWire(value);
-  if (value instanceof Map) return toWire(Object.fromEntries(value));
-  if (Array.isArray(value) || value instanceof Set) return [...value].map(toWire);
+  if (value instanceof Map) return convert(Object.fromEntries(value));
+  if (Array.isArray(value) || value instanceof Set) return [...value].map(convert);
   if (typeof value !== "object" || value === null) return Number.isNaN(value) ? null : value;
   const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
   return Object.fromEntries(entries.map(([key, inner]) => entryToWire(key, inner)));
@@ -16,7 +49,7 @@ function entryToWire(key: string, value: unknown): [string, unknown] {
   if (typeof value === "bigint" && key.endsWith("Ns"))
     return [`${snakeCase(key.slice(0, -2))}_time`, formatTimeNs(value)];
   // A key that is not a name of ours (a topic, a label) stays as it is.
-  return [/^[a-z][A-Za-z0-9]*$/.test(key) ? snakeCase(key) : key, toWire(value)];
+  return [/^[a-z][A-Za-z0-9]*$/.test(key) ? snakeCase(key) : key, convert(value)];
 }
 
 function snakeCase(name: string): string {

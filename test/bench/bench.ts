@@ -1,0 +1,56 @@
+/**
+ * `npm run bench -- [NAME…] [--json FILE]`: runs benchmarks, prints a table, writes the same as JSON.
+ *
+ * Ours and the peers' figures come from one run on one machine; the ratio is what to compare between machines.
+ */
+import { writeFileSync } from "node:fs";
+import { cpus, release, totalmem } from "node:os";
+import { parseArgs } from "node:util";
+import { table } from "../../src/cli/screen.ts";
+import { benchmarkNominal } from "./nominal.ts";
+
+export type Benchmark = {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly goal: string;
+  readonly holds: boolean;
+  readonly peers: Readonly<Record<string, number>>;
+  readonly ratio: number | undefined;
+  readonly detail: Readonly<Record<string, unknown>>;
+};
+
+const ALL: Readonly<Record<string, (options: { seconds: number }) => Promise<Benchmark>>> = {
+  nominal: benchmarkNominal,
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "string" }, seconds: { type: "string", default: "30" } },
+});
+const names = positionals.length > 0 ? positionals : Object.keys(ALL);
+const unknown = names.filter((name) => ALL[name] === undefined);
+if (unknown.length > 0) {
+  console.error(`bench: no such benchmark: ${unknown.join(", ")}. Known: ${Object.keys(ALL).join(", ")}.`);
+  process.exit(2);
+}
+const benchmarks: Benchmark[] = [];
+for (const name of names) {
+  const run = ALL[name];
+  if (run !== undefined) benchmarks.push(await run({ seconds: Number(values.seconds) }));
+}
+const machine = { cpu: cpus()[0]?.model, cores: cpus().length, memory_bytes: totalmem(), kernel: release(), node: process.version };
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, benchmarks }, null, 2)}\n`);
+const rows = benchmarks.map((entry) => [
+  entry.name,
+  `${entry.value} ${entry.unit}`,
+  entry.goal,
+  entry.holds ? "holds" : "MISSED",
+  Object.entries(entry.peers)
+    .map(([peer, value]) => `${peer} ${value}`)
+    .join(", "),
+  entry.ratio === undefined ? "" : entry.ratio.toFixed(2),
+  JSON.stringify(entry.detail),
+]);
+console.log(table(["benchmark", ">value", "goal", "", "peers", ">ratio", "detail"], rows));
+process.exitCode = benchmarks.every((entry) => entry.holds) ? 0 : 1;
