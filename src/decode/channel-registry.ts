@@ -1,0 +1,53 @@
+/**
+ * Gives every (topic, schema, message encoding, class, locality) its channel id: the same one after a restart.
+ *
+ * Promises: ids are 1…65535 (u16 in MCAP), ring-wide, and never given twice: a topic whose type or class changes gets
+ * a new channel, and its old chunks keep the old one. Whether a topic is latched is learnt late and does not
+ * make another channel.
+ */
+import type { Channel } from "../model/channel.ts";
+import { Fault } from "../std/fault.ts";
+
+const ID_MAX = 65_535;
+
+export type ChannelDeclaration = Omit<Channel, "id">;
+
+export class ChannelRegistry {
+  readonly #channelsByKey: Map<string, Channel>;
+  #lastId: number;
+
+  private constructor(known: readonly Channel[]) {
+    this.#channelsByKey = new Map(known.map((channel) => [keyOf(channel), channel]));
+    this.#lastId = known.reduce((last, { id }) => Math.max(last, id), 0);
+  }
+
+  /** `known`: the channels the ring has. */
+  static open(known: readonly Channel[]): ChannelRegistry {
+    return new ChannelRegistry(known);
+  }
+
+  /** Throws `Fault("channels_exhausted")` when every id has been given. */
+  declare(declaration: ChannelDeclaration): Channel {
+    const key = keyOf(declaration);
+    const known = this.#channelsByKey.get(key);
+    if (known !== undefined && known.isLatched === declaration.isLatched) return known;
+    const channel = { ...declaration, id: known?.id ?? this.#nextId(declaration.topic) };
+    this.#channelsByKey.set(key, channel);
+    return channel;
+  }
+
+  #nextId(topic: string): number {
+    if (this.#lastId >= ID_MAX)
+      throw new Fault(
+        "channels_exhausted",
+        `${topic} cannot be recorded: all ${ID_MAX} channel ids of this ring have been given.`,
+        "A topic name or type that changes again and again uses them up: exclude it, then start with a fresh ring.",
+      );
+    this.#lastId += 1;
+    return this.#lastId;
+  }
+}
+
+function keyOf({ topic, schema, messageEncoding, className, isLocal }: ChannelDeclaration): string {
+  return JSON.stringify([topic, messageEncoding, className, isLocal, schema.name, schema.encoding, schema.text]);
+}

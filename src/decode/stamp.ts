@@ -1,0 +1,25 @@
+/**
+ * When the publisher stamped a message: `header.stamp`, or a `stamp` of the message itself (rcl_interfaces/Log).
+ */
+import type { WireEncoding } from "./cursor.ts";
+import { compileLocation } from "./field.ts";
+import type { ParsedSchema } from "./parsed-schema.ts";
+
+/** ns since the Unix epoch; 0n where the message has none, it is negative, or it does not fit into the message. */
+export type StampReader = (message: Uint8Array) => bigint;
+
+/** undefined: the type carries no stamp. */
+export function compileStamp(parsed: ParsedSchema, encoding: WireEncoding): StampReader | undefined {
+  const location =
+    compileLocation(parsed, encoding, "header.stamp", "time") ?? compileLocation(parsed, encoding, "stamp", "time");
+  if (location === undefined) return undefined;
+  const isSigned = parsed.ros === 2;
+  return (message) => {
+    const view = parsed.viewOf(message);
+    const offset = location.find(view, message.byteLength);
+    if (offset < 0) return 0n;
+    const isLittle = location.isLittleEndian;
+    const seconds = isSigned ? view.getInt32(offset, isLittle) : view.getUint32(offset, isLittle);
+    return seconds < 0 ? 0n : BigInt(seconds) * 1_000_000_000n + BigInt(view.getUint32(offset + 4, isLittle));
+  };
+}
