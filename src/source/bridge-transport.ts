@@ -1,0 +1,179 @@
+/**
+ * roslib's way to the bridge, over `ws`: reads cbor-raw frames by their shape, leaves every other frame to roslib's
+ * own decoder, and survives what comes.
+ *
+ * - A frame over `frameBytesMax`, or one that no decoder understands, costs that frame: it is reported and forgotten.
+ * - A frame over `socketBytesMax` is never taken into memory; `ws` can only close the connection over it, which is
+ *   reported too, and the owner connects again.
+ * - A listener that throws costs the frame it was given.
+ * - A bridge that stays silent although it was pinged twice is taken for dead (a half-open link shows no other sign).
+ */
+import { AbstractTransport, type RosbridgeMessage } from "roslib";
+import { WebSocket } from "ws";
+import type { LossReason } from "../model/loss.ts";
+import type { Clock } from "../std/clock.ts";
+import { describeError } from "../std/fault.ts";
+import { FrameReader, peekTopic } from "./frame-reader.ts";
+
+export type TransportOptions = {
+  /** Larger frames are dropped and counted. A 4K raw image is 25 MB; rosbridge's own default bound is 10 MB. */
+  readonly frameBytesMax: number;
+  /** Larger frames close the connection, before they can fill the memory. */
+  readonly socketBytesMax: number;
+  readonly openTimeoutMs: number;
+  /** A ping goes out this often; two in a row without any sign of life end the connection. */
+  readonly pingMs: number;
+  /** What a closing handshake may take before the socket is cut. */
+  readonly closeTimeoutMs: number;
+};
+
+export type FrameDrop = {
+  readonly topic: string;
+  readonly reason: LossReason;
+  readonly bytes: number;
+  readonly detail: string;
+};
+
+export class BridgeTransport extends AbstractTransport {
+  /** Of the frame being delivered: its size, and when it came (monotonic). */
+  frameBytes = 0;
+  frameArrivalNs = 0n;
+  /** Why the connection ended, as far as this side knows. */
+  endReason = "the bridge closed the connection";
+  /** When anything was last heard from the bridge (monotonic). */
+  lastHeardNs: bigint;
+  readonly #socket: WebSocket;
+  readonly #options: TransportOptions;
+  readonly #clock: Clock;
+  readonly #onDrop: (drop: FrameDrop) => void;
+  readonly #reader = new FrameReader();
+  #pingTimer: NodeJS.Timeout | undefined;
+  #closeTimer: NodeJS.Timeout | undefined;
+  #isHeardSincePing = true;
+  #silentPingCount = 0;
+  #decodeError: unknown;
+
+  constructor(url: string, options: TransportOptions, clock: Clock, onDrop: (drop: FrameDrop) => void) {
+    super();
+    this.#options = options;
+    this.#clock = clock;
+    this.#onDrop = onDrop;
+    this.lastHeardNs = clock.monotonicNs();
+    this.#socket = new WebSocket(url, {
+      handshakeTimeout: options.openTimeoutMs,
+      maxPayload: options.socketBytesMax,
+      // Costs both sides CPU, and images and lz4 gain nothing by it.
+      perMessageDeflate: false,
+    });
+    this.#listen();
+  }
+
+  send(message: RosbridgeMessage): void {
+    if (this.isOpen()) this.#socket.send(JSON.stringify(message));
+  }
+
+  close(): void {
+    this.#endAs("this side closed the connection");
+    this.#socket.close();
+    this.#closeTimer ??= setTimeout(() => this.#socket.terminate(), this.#options.closeTimeoutMs);
+  }
+
+  isConnecting(): boolean {
+    return this.#socket.readyState === WebSocket.CONNECTING;
+  }
+
+  isOpen(): boolean {
+    return this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  isClosing(): boolean {
+    return this.#socket.readyState === WebSocket.CLOSING;
+  }
+
+  isClosed(): boolean {
+    return this.#socket.readyState === WebSocket.CLOSED;
+  }
+
+  #listen(): void {
+    const socket = this.#socket;
+    socket.on("open", () => {
+      this.#heard();
+      this.#pingTimer = setInterval(() => this.#ping(), this.#options.pingMs);
+      this.emit("open", undefined);
+    });
+    socket.on("pong", () => this.#heard());
+    socket.on("ping", () => this.#heard());
+    socket.on("message", (frame: Buffer, isBinary: boolean) => this.#receive(frame, isBinary));
+    socket.on("error", (error: Error & { readonly code?: string }) => {
+      if (error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") this.#dropUnread();
+      this.#endAs(describeError(error) || (error.code ?? "unknown error"));
+    });
+    socket.on("close", (code) => {
+      clearInterval(this.#pingTimer);
+      clearTimeout(this.#closeTimer);
+      this.emit("close", code);
+    });
+    // roslib's decoder catches what it and the listeners throw and emits it here.
+    this.on("error", (error) => {
+      this.#decodeError ??= error;
+    });
+  }
+
+  #endAs(reason: string): void {
+    if (this.endReason === "the bridge closed the connection") this.endReason = reason;
+  }
+
+  #heard(): void {
+    this.#isHeardSincePing = true;
+    this.lastHeardNs = this.#clock.monotonicNs();
+  }
+
+  /** Two silent pings, not one: after a stall of this process a timer may run before the socket is read. */
+  #ping(): void {
+    this.#silentPingCount = this.#isHeardSincePing ? 0 : this.#silentPingCount + 1;
+    if (this.#silentPingCount >= 2) {
+      this.#endAs(`the bridge answered no ping for ${2 * this.#options.pingMs} ms`);
+      this.#socket.terminate();
+      return;
+    }
+    this.#isHeardSincePing = false;
+    if (this.isOpen()) this.#socket.ping();
+  }
+
+  #receive(frame: Buffer, isBinary: boolean): void {
+    this.#heard();
+    this.frameArrivalNs = this.lastHeardNs;
+    this.frameBytes = frame.length;
+    if (frame.length > this.#options.frameBytesMax) {
+      const detail = `a frame of ${frame.length} bytes is over the bound of ${this.#options.frameBytesMax}`;
+      this.#onDrop({ topic: peekTopic(frame), reason: "oversized_frame", bytes: frame.length, detail });
+      return;
+    }
+    if (isBinary && this.#reader.read(frame)) this.#deliver();
+    else this.#decode(frame, isBinary);
+  }
+
+  #deliver(): void {
+    const { topic, secs, nsecs, bytes } = this.#reader;
+    const message = { op: "publish", topic, msg: { secs, nsecs, bytes } };
+    try {
+      this.emit("message", message);
+    } catch (error) {
+      this.#onDrop({ topic, reason: "malformed_frame", bytes: this.frameBytes, detail: describeError(error) });
+    }
+  }
+
+  #decode(frame: Buffer, isBinary: boolean): void {
+    this.#decodeError = undefined;
+    // roslib takes binary only as an ArrayBuffer of its own.
+    this.handleRawMessage(isBinary ? new Uint8Array(frame).buffer : frame.toString("utf8"));
+    if (this.#decodeError === undefined) return;
+    const detail = describeError(this.#decodeError);
+    this.#onDrop({ topic: peekTopic(frame), reason: "malformed_frame", bytes: frame.length, detail });
+  }
+
+  #dropUnread(): void {
+    const detail = `a frame over ${this.#options.socketBytesMax} bytes: the connection had to be closed over it`;
+    this.#onDrop({ topic: "", reason: "oversized_frame", bytes: 0, detail });
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * One topic of one robot, across connections: subscribes it, hands its messages on, and knows why it is silent.
+ *
+ * Attached to a link it holds exactly one subscription; detached it keeps its handle and its counts.
+ */
+import type { TopicPlan } from "../model/topic-class.ts";
+import type { Clock } from "../std/clock.ts";
+import { describeError } from "../std/fault.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { BridgeLink } from "./bridge-link.ts";
+import { DeliveryMode, type DeliveryOptions, type ModeChange } from "./delivery-mode.ts";
+import { explainSilence } from "./silence.ts";
+import type { SourceSink, TopicStatus } from "./source.ts";
+
+export type SubscriptionDeps = { readonly clock: Clock; readonly log: Log; readonly sink: SourceSink };
+
+export class TopicSubscription {
+  readonly topic: string;
+  readonly schemaName: string;
+  readonly plan: TopicPlan;
+  readonly #deps: SubscriptionDeps;
+  readonly #options: DeliveryOptions;
+  #handle: number;
+  #attached: { readonly link: BridgeLink; readonly mode: DeliveryMode } | undefined;
+  /** When the silence of this connection began: at its start, or with the last message. */
+  #silentSinceNs = 0n;
+  #unsubscribe: () => void = () => {};
+  #received = 0;
+  #lastMessageNs: bigint | undefined;
+  #isLastRaw: boolean | undefined;
+  #publishers: PublisherAnswer = { isAsked: false };
+  #refusal: string | undefined;
+  #silentReason: string | undefined;
+  #isThrowing = false;
+  /** Messages on this connection. */
+  #delivered = 0;
+
+  constructor(
+    topic: string,
+    schemaName: string,
+    plan: TopicPlan,
+    handle: number,
+    options: DeliveryOptions,
+    deps: SubscriptionDeps,
+  ) {
+    this.topic = topic;
+    this.schemaName = schemaName;
+    this.plan = plan;
+    this.#handle = handle;
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  get isAttached(): boolean {
+    return this.#attached !== undefined;
+  }
+
+  attach(link: BridgeLink): void {
+    this.detach();
+    this.#silentSinceNs = this.#deps.clock.monotonicNs();
+    this.#attached = { link, mode: new DeliveryMode(this.#options, toMs(this.#silentSinceNs)) };
+    this.#publishers = { isAsked: false };
+    this.#silentReason = undefined;
+    this.#delivered = 0;
+    this.#subscribe();
+  }
+
+  /** Also right for a link that has ended: an unsubscription then goes nowhere. */
+  detach(): void {
+    this.#unsubscribe();
+    this.#unsubscribe = () => {};
+    this.#attached = undefined;
+  }
+
+  /** Its definition has become known: messages from now on come under this handle. */
+  reopen(handle: number): void {
+    this.#handle = handle;
+  }
+
+  /** Nothing has come for long enough that somebody should ask who publishes it. */
+  isSilent(): boolean {
+    if (this.#attached === undefined) return false;
+    return toMs(this.#deps.clock.monotonicNs() - this.#silentSinceNs) >= this.#options.silenceMs;
+  }
+
+  /** What was found out about its publishers; undefined: nobody could say. */
+  setPublishers(names: readonly string[] | undefined): void {
+    this.#publishers = { isAsked: true, names };
+  }
+
+  /** Changes the form of delivery where that is due, and says once why a topic is silent. */
+  step(): void {
+    if (this.#attached === undefined) return;
+    const { link, mode } = this.#attached;
+    // Without rosapi nobody knows whether it is published; a bridge that only has JSON sends that whatever is asked for.
+    const isPublished = this.#publishers.isAsked && this.#publishers.names?.length !== 0;
+    const change = link.isJsonOnly ? undefined : mode.step(toMs(this.#deps.clock.monotonicNs()), isPublished);
+    if (change !== undefined) this.#resubscribe(change);
+    this.#explain();
+  }
+
+  status(): TopicStatus {
+    return {
+      topic: this.topic,
+      schemaName: this.schemaName,
+      mode: this.#mode(),
+      received: this.#received,
+      lastMessageNs: this.#lastMessageNs,
+      publishers: this.#publishers.names,
+      silentReason: this.#silentReason,
+    };
+  }
+
+  #mode(): TopicStatus["mode"] {
+    if (this.#attached === undefined && this.plan.isOnDemand) return "on_demand";
+    if (this.#isLastRaw !== undefined && !this.isSilent()) return this.#isLastRaw ? "cbor-raw" : "none";
+    return this.#attached?.mode.compression ?? "cbor-raw";
+  }
+
+  #subscribe(): void {
+    if (this.#attached === undefined) return;
+    const { link, mode } = this.#attached;
+    this.#refusal = undefined;
+    this.#unsubscribe = link.subscribe({
+      topic: this.topic,
+      type: this.schemaName,
+      compression: mode.compression,
+      // 0 would be unbounded: one stalled client then stops the topic for everybody. Servers refuse what is no integer.
+      queueLength: Math.max(1, Math.round(this.plan.topicClass.queueLength)),
+      onMessage: (message, frameBytes, arrivalNs) => this.#receive(message, frameBytes, arrivalNs),
+      onRefused: (text) => this.#onRefused(text),
+    });
+  }
+
+  #resubscribe(change: ModeChange): void {
+    this.#deps.log.info("A topic is asked for in another form.", {
+      topic: this.topic,
+      compression: change.compression,
+    });
+    this.#unsubscribe();
+    this.#subscribe();
+    if (change.lostCount > 0) this.#deps.sink.onDrop(this.topic, "connection_gap", change.lostCount, 0);
+  }
+
+  #receive(message: unknown, frameBytes: number, arrivalNs: bigint): void {
+    const raw = rawBytesOf(message);
+    this.#note(raw !== undefined, arrivalNs);
+    try {
+      if (raw !== undefined) this.#deps.sink.onBytes(this.#handle, raw, arrivalNs);
+      else this.#deps.sink.onJson(this.#handle, message, frameBytes, arrivalNs);
+      this.#isThrowing = false;
+    } catch (error) {
+      this.#onSinkFailure(error, frameBytes);
+    }
+  }
+
+  #note(isRaw: boolean, arrivalNs: bigint): void {
+    this.#received += 1;
+    this.#delivered += 1;
+    this.#lastMessageNs = arrivalNs;
+    this.#silentSinceNs = arrivalNs;
+    this.#isLastRaw = isRaw;
+    if (this.#attached === undefined) return;
+    const { link, mode } = this.#attached;
+    if (!isRaw && mode.compression === "cbor-raw" && !mode.hasTriedBoth) link.isJsonOnly = true;
+    mode.onMessage(isRaw, toMs(arrivalNs));
+  }
+
+  /** The frame is lost; its topic, and the connection, go on. */
+  #onSinkFailure(error: unknown, frameBytes: number): void {
+    this.#deps.sink.onDrop(this.topic, "malformed_frame", 1, frameBytes);
+    if (this.#isThrowing) return;
+    this.#isThrowing = true;
+    this.#deps.log.error("A message could not be taken in.", { topic: this.topic, cause: describeError(error) });
+  }
+
+  #onRefused(text: string): void {
+    this.#refusal = text;
+    this.#deps.log.warn("The bridge refused a subscription.", { topic: this.topic, reason: text });
+  }
+
+  #explain(): void {
+    if (this.isSilent() && !this.#publishers.isAsked) return;
+    const before = this.#silentReason;
+    this.#silentReason = this.isSilent() ? this.#reason() : undefined;
+    if (before === this.#silentReason) return;
+    const { log } = this.#deps;
+    if (this.#silentReason === undefined) log.info("A silent topic is in order again.", { topic: this.topic });
+    else log.warn("A topic is silent.", { topic: this.topic, reason: this.#silentReason });
+  }
+
+  #reason(): string | undefined {
+    return explainSilence({
+      schemaName: this.schemaName,
+      publishers: this.#publishers.names,
+      refusal: this.#refusal,
+      hasReceived: this.#received > 0,
+      hasDelivered: this.#delivered > 0,
+      hasTriedBoth: this.#attached?.mode.hasTriedBoth ?? false,
+    });
+  }
+}
+
+type PublisherAnswer = { readonly isAsked: boolean; readonly names?: readonly string[] | undefined };
+
+function toMs(ns: bigint): number {
+  return Number(ns / 1_000_000n);
+}
+
+/** cbor-raw alone carries a byte array: JSON has none. */
+function rawBytesOf(message: unknown): Uint8Array | undefined {
+  if (typeof message !== "object" || message === null || !("bytes" in message)) return undefined;
+  return message.bytes instanceof Uint8Array ? message.bytes : undefined;
+}
