@@ -19,6 +19,7 @@
 import type { Episode, EpisodeFiring, Outcome, Segment } from "../model/episode.ts";
 import type { CapturePolicy, EpisodeKind, RuleEvent } from "../model/rule-event.ts";
 import { unreachable } from "../std/assert.ts";
+import { earliest, latest, nsOfMs } from "../std/nanoseconds.ts";
 
 /** A person's firing. */
 export type ManualCapture = {
@@ -200,15 +201,15 @@ function extend(
 function mustSplit(open: OpenEpisode, firing: EpisodeFiring, policy: CapturePolicy): boolean {
   if (firing.atNs <= open.activeNs) return false;
   if (policy.kind === "manual") return false;
-  return policy.onOverlap === "split" || firing.atNs + ms(policy.postRollMs) > endNsMaxWith(open, policy);
+  return policy.onOverlap === "split" || firing.atNs + nsOfMs(policy.postRollMs) > endNsMaxWith(open, policy);
 }
 
 const endNsMaxWith = (open: OpenEpisode, policy: CapturePolicy): bigint =>
-  latest(open.endNsMax, open.startNs + ms(policy.maxMs));
+  latest(open.endNsMax, open.startNs + nsOfMs(policy.maxMs));
 
 function blank(firing: EpisodeFiring, policy: CapturePolicy, context: MachineContext): OpenEpisode {
-  const startNs = firing.atNs - ms(policy.preRollMs);
-  const postRollEndNs = firing.atNs + ms(policy.postRollMs);
+  const startNs = firing.atNs - nsOfMs(policy.preRollMs);
+  const postRollEndNs = firing.atNs + nsOfMs(policy.postRollMs);
   return {
     id: context.newId(firing.atNs),
     bootId: context.bootId,
@@ -216,7 +217,7 @@ function blank(firing: EpisodeFiring, policy: CapturePolicy, context: MachineCon
     rule: firing.rule,
     priority: policy.priority,
     startNs,
-    endNsMax: latest(startNs + ms(policy.maxMs), postRollEndNs),
+    endNsMax: latest(startNs + nsOfMs(policy.maxMs), postRollEndNs),
     keepUntilNs: postRollEndNs,
     activeNs: firing.atNs,
     outcome: "unknown",
@@ -230,8 +231,8 @@ function blank(firing: EpisodeFiring, policy: CapturePolicy, context: MachineCon
 }
 
 function join(open: OpenEpisode, firing: EpisodeFiring, policy: CapturePolicy, note: string): OpenEpisode {
-  const startNs = earliest(open.startNs, firing.atNs - ms(policy.preRollMs));
-  const postRollEndNs = firing.atNs + ms(policy.postRollMs);
+  const startNs = earliest(open.startNs, firing.atNs - nsOfMs(policy.preRollMs));
+  const postRollEndNs = firing.atNs + nsOfMs(policy.postRollMs);
   const cuts = open.cuts.map((cut, index) => (index === 0 ? { ...cut, startNs } : cut));
   return {
     ...open,
@@ -280,7 +281,7 @@ function cutInferredAttempt(open: OpenEpisode): readonly Cut[] {
 function clear(open: OpenEpisode, rule: string, atNs: bigint): OpenEpisode {
   const joined = open.rules.find((candidate) => candidate.policy.rule === rule);
   if (joined === undefined || joined.clearedNs !== undefined) return open;
-  const keepUntilNs = latest(open.keepUntilNs, atNs + ms(joined.policy.postRollMs));
+  const keepUntilNs = latest(open.keepUntilNs, atNs + nsOfMs(joined.policy.postRollMs));
   const cleared = replaceRule(open, { ...joined, clearedNs: atNs });
   if (joined.policy.kind === "span" && joined.isPending) return resolve(cleared, rule, atNs, open.outcome);
   return joined.policy.recoversWhen === "never" ? { ...cleared, keepUntilNs } : cleared;
@@ -321,7 +322,7 @@ function decide(open: OpenEpisode, atNs: bigint, outcome: Outcome): OpenEpisode 
     ...open,
     outcome: open.isOutcomeByPerson ? open.outcome : outcome,
     rules: open.rules.map((joined) => ({ ...joined, isPending: false })),
-    keepUntilNs: latest(open.keepUntilNs, atNs + ms(postRollMs)),
+    keepUntilNs: latest(open.keepUntilNs, atNs + nsOfMs(postRollMs)),
     cuts: cut(open.cuts, "after", atNs),
   };
 }
@@ -357,10 +358,10 @@ function deadlines(open: OpenEpisode): Deadline[] {
 function ruleDeadline(open: OpenEpisode, { policy, clearedNs }: JoinedRule): Deadline[] {
   if (policy.kind === "span") return [];
   if (policy.recoversWhen === "cleared" && clearedNs !== undefined) {
-    const atNs = clearedNs + ms(policy.recoveredAfterClearMs);
+    const atNs = clearedNs + nsOfMs(policy.recoveredAfterClearMs);
     return [{ atNs, next: (now) => resolve(now, policy.rule, atNs, "recovered") }];
   }
-  const atNs = open.activeNs + ms(policy.recoveryTimeoutMs);
+  const atNs = open.activeNs + nsOfMs(policy.recoveryTimeoutMs);
   return [{ atNs, next: (now) => decide(now, atNs, "failed") }];
 }
 
@@ -469,7 +470,3 @@ function quietSinceNs(open: OpenEpisode): bigint | undefined {
 function replaceRule(open: OpenEpisode, joined: JoinedRule): OpenEpisode {
   return { ...open, rules: open.rules.map((rule) => (rule.policy.rule === joined.policy.rule ? joined : rule)) };
 }
-
-const ms = (durationMs: number): bigint => BigInt(Math.round(durationMs * 1e6));
-const latest = (a: bigint, b: bigint): bigint => (a > b ? a : b);
-const earliest = (a: bigint, b: bigint): bigint => (a < b ? a : b);
