@@ -1,0 +1,288 @@
+/**
+ * The robot's mind: picks a cup, carries it, sets it down, and mends what goes wrong.
+ *
+ * It knows what its instruments say (`Readings`, `Sighting`) and nothing else. It holds a cup for lost when the
+ * fingers have closed further than on the cup or the palm sees past it, and for slipping when the cup moves away
+ * from the palm. A slipping cup is squeezed harder at once, set down and taken anew; a lost or missed one is looked
+ * for and taken again with a stronger grip. After `TRIES_MAX` tries, or when the cup lies or is out of reach, it
+ * gives up.
+ */
+import { between, braking, type HandPose, type JointVector, minimumJerk, solveJoints } from "./kinematics.ts";
+import type { Readings, Sighting } from "./sensors.ts";
+import { isInReach, type Place } from "./variation.ts";
+import { CUP_RADIUS_M, GRIP_HEIGHT_M, OPEN_GAP_M } from "./world.ts";
+
+export type TaskOrder = { readonly id: number; readonly goal: Place; readonly gripForceN: number };
+
+export type Phase =
+  | "idle"
+  | "look"
+  | "approach"
+  | "descend"
+  | "close"
+  | "lift"
+  | "carry"
+  | "lower"
+  | "release"
+  | "retreat"
+  | "save"
+  | "set_down"
+  | "back_off";
+
+export type ControlCommand = {
+  readonly positions: JointVector;
+  readonly velocities: JointVector;
+  readonly gapM: number;
+  readonly forceN: number;
+};
+
+/** What the controller says about itself. */
+export type ControlNote = { readonly level: "info" | "warn" | "error"; readonly text: string };
+
+export type ControlDeps = {
+  look(): Sighting;
+  onNote(note: ControlNote): void;
+  /** `placed` and `gave_up` are what the controller believes. */
+  onTaskEnd(end: "placed" | "gave_up"): void;
+};
+
+export const CONTROL_HZ = 100;
+export const HOME: HandPose = { yaw: 0, radius: 0.24, height: 0.24 };
+const TRIES_MAX = 3;
+const CARRY_RISE_M = 0.085;
+const HOVER_HEIGHT_M = 0.2;
+/** A grip holds something if the gap stayed within this of a cup's width. */
+const GAP_TOLERANCE_M = 0.008;
+/** How far the cup may move away from the palm before that counts as slipping; lifting, it may settle. */
+const SLIP_M = { lift: 0.028, carry: 0.016, lower: 0.016 } as const;
+/** A moving hand does not stop at once. */
+const STOP_S = 0.25;
+/** How far before it counts as gone. */
+const GONE_M = 0.055;
+const STRONGER = 2.2;
+const FORCE_N_MAX = 28;
+const OPENING_FORCE_N = 12;
+/** A cup that slipped is squeezed this much harder until it stands. */
+const SAVING = 2;
+
+type Motion = {
+  readonly from: HandPose;
+  readonly to: HandPose;
+  readonly startS: number;
+  readonly durationS: number;
+  /** Share of the way at a share of the time. */
+  readonly course: (share: number) => number;
+};
+
+export class Controller {
+  readonly #deps: ControlDeps;
+  #phase: Phase = "idle";
+  #motion: Motion = { from: HOME, to: HOME, startS: 0, durationS: 0.1, course: minimumJerk };
+  #order: TaskOrder | undefined;
+  #sighting: Sighting | undefined;
+  #tries = 0;
+  #gapM = OPEN_GAP_M;
+  #forceN = OPENING_FORCE_N;
+  #gripForceN = 0;
+  /** The palm's view of a freshly gripped cup, and the median of its last views. */
+  #gripRangeM = 0;
+  #ranges: number[] = [];
+  #nowS = 0;
+  #last: JointVector = solveJoints(HOME);
+
+  constructor(deps: ControlDeps) {
+    this.#deps = deps;
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  get tries(): number {
+    return this.#tries;
+  }
+
+  get isIdle(): boolean {
+    return this.#phase === "idle";
+  }
+
+  accept(order: TaskOrder): void {
+    this.#order = order;
+    this.#tries = 0;
+    this.#gripForceN = order.gripForceN;
+    this.#note("info", `Task ${order.id}: carry the cup to (${order.goal.x.toFixed(2)}, ${order.goal.y.toFixed(2)}).`);
+    this.#wait("look", 0.3);
+  }
+
+  /** One tick of 1/`CONTROL_HZ` seconds. */
+  step(readings: Readings): ControlCommand {
+    this.#nowS = readings.timeS;
+    this.#ranges = [...this.#ranges.slice(-4), readings.rangeM];
+    if (this.#order !== undefined) {
+      this.#watch(readings);
+      if (this.#nowS >= this.#motion.startS + this.#motion.durationS) this.#arrive(readings, this.#order);
+    }
+    return this.#command();
+  }
+
+  #command(): ControlCommand {
+    const positions = solveJoints(this.#poseAt(this.#nowS));
+    const last = this.#last;
+    this.#last = positions;
+    const speed = (index: 0 | 1 | 2 | 3): number => (positions[index] - last[index]) * CONTROL_HZ;
+    return {
+      positions,
+      velocities: [speed(0), speed(1), speed(2), speed(3)],
+      gapM: this.#gapM,
+      forceN: this.#forceN,
+    };
+  }
+
+  /** The end of a phase decides the next one. */
+  #arrive(readings: Readings, order: TaskOrder): void {
+    switch (this.#phase) {
+      case "idle":
+        return;
+      case "look":
+        return this.#startTry();
+      case "approach":
+        return this.#move("descend", { ...this.#target(), height: GRIP_HEIGHT_M }, 0.8);
+      case "descend":
+        return this.#grip();
+      case "close":
+        return this.#judgeGrip(readings);
+      case "lift":
+        return this.#move("carry", { ...poseOver(order.goal), height: GRIP_HEIGHT_M + CARRY_RISE_M }, 1.5);
+      case "carry":
+        return this.#move("lower", { ...poseOver(order.goal), height: GRIP_HEIGHT_M + this.#slideM() + 0.001 }, 0.9);
+      case "lower":
+        return this.#open("release", 0.45);
+      case "release":
+        return this.#move("retreat", { ...this.#motion.to, height: HOVER_HEIGHT_M }, 0.7);
+      case "retreat":
+        return this.#end("placed");
+      case "save":
+        return this.#move("set_down", { ...this.#motion.to, height: GRIP_HEIGHT_M + this.#slideM() + 0.002 }, 0.9);
+      case "set_down":
+        return this.#open("back_off", 0.5);
+      case "back_off":
+        return this.#backOff();
+    }
+  }
+
+  /** Looks after a held cup while it is in the air. */
+  #watch(readings: Readings): void {
+    const phase = this.#phase;
+    const isHolding = phase === "lift" || phase === "carry" || phase === "lower";
+    if (!isHolding && phase !== "save" && phase !== "set_down") return;
+    if (readings.gapM < 2 * CUP_RADIUS_M - GAP_TOLERANCE_M || this.#slideM() > GONE_M) return this.#lose();
+    if (isHolding && this.#slideM() > SLIP_M[phase]) this.#save();
+  }
+
+  #startTry(): void {
+    const sighting = this.#deps.look();
+    this.#sighting = sighting;
+    if (!sighting.isUpright) return this.#giveUp("the cup lies on its side");
+    if (!isInReach(sighting)) return this.#giveUp("the cup is out of reach");
+    if (this.#tries >= TRIES_MAX) return this.#giveUp(`${TRIES_MAX} tries failed`);
+    this.#tries += 1;
+    this.#note("info", `Try ${this.#tries}: cup seen at (${sighting.x.toFixed(3)}, ${sighting.y.toFixed(3)}).`);
+    this.#move("approach", { ...this.#target(), height: HOVER_HEIGHT_M }, 1.2);
+  }
+
+  #grip(): void {
+    this.#gapM = 0;
+    this.#forceN = this.#gripForceN;
+    this.#wait("close", 0.7);
+  }
+
+  #judgeGrip(readings: Readings): void {
+    if (Math.abs(readings.gapM - 2 * CUP_RADIUS_M) > GAP_TOLERANCE_M) {
+      this.#note("warn", `The fingers closed on nothing: gap ${(readings.gapM * 1000).toFixed(0)} mm.`);
+      return this.#open("back_off", 0.4);
+    }
+    this.#gripRangeM = median(this.#ranges);
+    this.#note("info", `Gripped with ${this.#gripForceN.toFixed(1)} N.`);
+    this.#move("lift", { ...this.#motion.to, height: GRIP_HEIGHT_M + CARRY_RISE_M }, 0.9);
+  }
+
+  #save(): void {
+    this.#note("warn", `The cup slips: ${(this.#slideM() * 1000).toFixed(0)} mm in the hand. Setting it down.`);
+    this.#forceN = Math.min(FORCE_N_MAX, this.#forceN * SAVING);
+    this.#halt("save");
+  }
+
+  #lose(): void {
+    this.#note("error", "The cup is lost: nothing between the fingers.");
+    this.#halt("back_off");
+    this.#gapM = OPEN_GAP_M;
+    this.#forceN = OPENING_FORCE_N;
+  }
+
+  /** Up and out of the way, to look again; the next grip is stronger. */
+  #backOff(): void {
+    this.#gripForceN = Math.min(FORCE_N_MAX, this.#gripForceN * STRONGER);
+    this.#move("look", { ...this.#motion.to, height: HOVER_HEIGHT_M + 0.02 }, 0.9);
+  }
+
+  #giveUp(reason: string): void {
+    this.#note("error", `Giving up: ${reason}.`);
+    this.#end("gave_up");
+  }
+
+  #end(end: "placed" | "gave_up"): void {
+    if (end === "placed") this.#note("info", `The cup stands at its place after ${this.#tries} tries.`);
+    this.#order = undefined;
+    this.#wait("idle", 0.1);
+    this.#deps.onTaskEnd(end);
+  }
+
+  #open(phase: Phase, durationS: number): void {
+    this.#gapM = OPEN_GAP_M;
+    this.#forceN = OPENING_FORCE_N;
+    this.#wait(phase, durationS);
+  }
+
+  /** Comes to rest from full motion in `STOP_S`. */
+  #halt(phase: Phase): void {
+    const here = this.#poseAt(this.#nowS);
+    const before = this.#poseAt(this.#nowS - 1 / CONTROL_HZ);
+    const to = between(here, before, (-CONTROL_HZ * STOP_S) / 2);
+    this.#motion = { from: here, to, startS: this.#nowS, durationS: STOP_S, course: braking };
+    this.#phase = phase;
+  }
+
+  #poseAt(timeS: number): HandPose {
+    const { from, to, startS, durationS, course } = this.#motion;
+    return between(from, to, course(Math.max(0, (timeS - startS) / durationS)));
+  }
+
+  #wait(phase: Phase, durationS: number): void {
+    this.#move(phase, this.#motion.to, durationS);
+  }
+
+  #move(phase: Phase, to: HandPose, durationS: number): void {
+    this.#phase = phase;
+    this.#motion = { from: this.#motion.to, to, startS: this.#nowS, durationS, course: minimumJerk };
+  }
+
+  #target(): HandPose {
+    return poseOver(this.#sighting ?? { x: HOME.radius, y: 0 });
+  }
+
+  #slideM(): number {
+    return median(this.#ranges) - this.#gripRangeM;
+  }
+
+  #note(level: ControlNote["level"], text: string): void {
+    this.#deps.onNote({ level, text });
+  }
+}
+
+function poseOver(place: Place): HandPose {
+  return { yaw: Math.atan2(place.y, place.x), radius: Math.hypot(place.x, place.y), height: HOVER_HEIGHT_M };
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+}
