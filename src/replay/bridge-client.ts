@@ -33,22 +33,14 @@ export class BridgeClient {
     return this.socket.readyState === this.socket.OPEN;
   }
 
+  /** While it is not, no queue holds anything: a publisher that can wait for that loses nothing. */
   get isSocketFull(): boolean {
     return this.socket.bufferedAmount > SOCKET_BYTES_MAX;
   }
 
-  /** A publisher that can wait should. */
-  get isBehind(): boolean {
-    return this.isSocketFull || this.subscriptions().some((subscription) => subscription.waitingCount > 0);
-  }
-
-  /** Nothing of it is left in this process. */
+  /** Nothing of it is left in this process; what waits for a throttle aside. */
   get isDrained(): boolean {
-    return this.socket.bufferedAmount === 0 && !this.isBehind;
-  }
-
-  subscriptions(): Subscription[] {
-    return [...this.#subscriptions.values()];
+    return this.socket.bufferedAmount === 0 && [...this.#subscriptions.values()].every((one) => one.waitingCount === 0);
   }
 
   subscription(topic: string): Subscription | undefined {

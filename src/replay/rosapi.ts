@@ -56,8 +56,9 @@ const SERVICES: Readonly<Record<string, Service>> = {
 
 /** `undefined`: there is no such service. */
 export function answerRosapi(service: string, args: Args, graph: Graph): Record<string, unknown> | undefined {
-  if (!serviceNames(graph.ros).includes(service)) return undefined;
-  return SERVICES[service.slice("/rosapi/".length)]?.answer(graph, args);
+  const name = service.startsWith("/") ? service : `/${service}`; // a relative name, which ROS resolves so
+  if (!serviceNames(graph.ros).includes(name)) return undefined;
+  return SERVICES[name.slice("/rosapi/".length)]?.answer(graph, args);
 }
 
 function serviceNames(ros: 1 | 2): string[] {

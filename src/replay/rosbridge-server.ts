@@ -155,7 +155,7 @@ export class RosbridgeServer {
 
   /** A client's socket is full: more would fill the queues, whose oldest go first. */
   get isBehind(): boolean {
-    for (const client of this.#clients) if (client.isBehind) return true;
+    for (const client of this.#clients) if (client.isSocketFull) return true;
     return false;
   }
 

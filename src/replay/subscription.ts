@@ -36,7 +36,7 @@ export class Subscription {
     return this.#settings.compression === "cbor-raw";
   }
 
-  /** Frames that wait for the socket alone, so that a publisher who can wait should. */
+  /** Frames that wait for the socket alone, not for their throttle time. */
   get waitingCount(): number {
     return this.#settings.throttleMs > 0 ? 0 : this.#queue.length;
   }
