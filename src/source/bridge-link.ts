@@ -14,7 +14,7 @@ export type CallResult =
   | { readonly kind: "ok"; readonly values: unknown }
   | { readonly kind: "failed"; readonly reason: string };
 
-export type Delivery = (message: unknown, frameBytes: number, arrivalNs: bigint) => void;
+type Delivery = (message: unknown, frameBytes: number, arrivalNs: bigint) => void;
 
 export type SubscribeRequest = {
   readonly topic: string;

@@ -32,7 +32,7 @@ export type RosbridgeOptions = TransportOptions &
     readonly reconnectMsMax: number;
   };
 
-export const ROSBRIDGE_DEFAULTS: Omit<RosbridgeOptions, "url"> = {
+const ROSBRIDGE_DEFAULTS: Omit<RosbridgeOptions, "url"> = {
   frameBytesMax: 64 << 20,
   socketBytesMax: 256 << 20,
   openTimeoutMs: 10_000,

@@ -7,7 +7,8 @@ import { expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { RunningSource, until } from "./harness.ts";
 
-const PROGRAM = createRequire(import.meta.url).resolve("ros2-web-bridge/bin/rosbridge.js");
+const require = createRequire(import.meta.url);
+const PROGRAM = require.resolve("ros2-web-bridge/bin/rosbridge.js");
 const STRING = "std_msgs/msg/String";
 
 async function findFreePort(): Promise<number> {
@@ -82,6 +83,10 @@ class Robot {
     this.#socket.send(JSON.stringify(operation));
   }
 }
+
+test("the bridge runs on the stand-in, not on some ROS of this machine", () => {
+  expect(require.resolve("rclnodejs")).toMatch(/test\/rclnodejs\/index\.js$/);
+});
 
 test("topics of the configuration come as JSON, although raw was asked for, and are never asked for anew", async () => {
   await using bridge = await WebBridge.open(await findFreePort());
