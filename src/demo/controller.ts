@@ -54,11 +54,11 @@ const HOVER_HEIGHT_M = 0.2;
 /** A grip holds something if the gap stayed within this of a cup's width. */
 const GAP_TOLERANCE_M = 0.008;
 /** How far the cup may move away from the palm before that counts as slipping; lifting, it may settle. */
-const SLIP_M = { lift: 0.028, carry: 0.016, lower: 0.016 } as const;
+const SLIP_M = { lift: 0.032, carry: 0.016, lower: 0.016 } as const;
 /** A moving hand does not stop at once. */
 const STOP_S = 0.25;
 /** How far before it counts as gone. */
-const GONE_M = 0.055;
+const GONE_M = 0.07;
 const STRONGER = 2.2;
 const FORCE_N_MAX = 28;
 const OPENING_FORCE_N = 12;
@@ -102,10 +102,6 @@ export class Controller {
     return this.#tries;
   }
 
-  get isIdle(): boolean {
-    return this.#phase === "idle";
-  }
-
   accept(order: TaskOrder): void {
     this.#order = order;
     this.#tries = 0;
@@ -140,34 +136,23 @@ export class Controller {
 
   /** The end of a phase decides the next one. */
   #arrive(readings: Readings, order: TaskOrder): void {
-    switch (this.#phase) {
-      case "idle":
-        return;
-      case "look":
-        return this.#startTry();
-      case "approach":
-        return this.#move("descend", { ...this.#target(), height: GRIP_HEIGHT_M }, 0.8);
-      case "descend":
-        return this.#grip();
-      case "close":
-        return this.#judgeGrip(readings);
-      case "lift":
-        return this.#move("carry", { ...poseOver(order.goal), height: GRIP_HEIGHT_M + CARRY_RISE_M }, 1.5);
-      case "carry":
-        return this.#move("lower", { ...poseOver(order.goal), height: GRIP_HEIGHT_M + this.#slideM() + 0.001 }, 0.9);
-      case "lower":
-        return this.#open("release", 0.45);
-      case "release":
-        return this.#move("retreat", { ...this.#motion.to, height: HOVER_HEIGHT_M }, 0.7);
-      case "retreat":
-        return this.#end("placed");
-      case "save":
-        return this.#move("set_down", { ...this.#motion.to, height: GRIP_HEIGHT_M + this.#slideM() + 0.002 }, 0.9);
-      case "set_down":
-        return this.#open("back_off", 0.5);
-      case "back_off":
-        return this.#backOff();
-    }
+    const over = (heightM: number): HandPose => ({ ...poseOver(order.goal), height: GRIP_HEIGHT_M + heightM });
+    const next: Readonly<Record<Phase, () => void>> = {
+      idle: () => undefined,
+      look: () => this.#startTry(),
+      approach: () => this.#move("descend", { ...this.#target(), height: GRIP_HEIGHT_M }, 0.8),
+      descend: () => this.#grip(),
+      close: () => this.#judgeGrip(readings),
+      lift: () => this.#move("carry", over(CARRY_RISE_M), 1.5),
+      carry: () => this.#move("lower", over(this.#slideM() + 0.001), 0.9),
+      lower: () => this.#open("release", 0.45),
+      release: () => this.#move("retreat", { ...this.#motion.to, height: HOVER_HEIGHT_M }, 0.7),
+      retreat: () => this.#end("placed"),
+      save: () => this.#move("set_down", { ...this.#motion.to, height: GRIP_HEIGHT_M + this.#slideM() + 0.002 }, 0.9),
+      set_down: () => this.#open("back_off", 0.5),
+      back_off: () => this.#backOff(),
+    };
+    next[this.#phase]();
   }
 
   /** Looks after a held cup while it is in the air. */
@@ -175,16 +160,29 @@ export class Controller {
     const phase = this.#phase;
     const isHolding = phase === "lift" || phase === "carry" || phase === "lower";
     if (!isHolding && phase !== "save" && phase !== "set_down") return;
-    if (readings.gapM < 2 * CUP_RADIUS_M - GAP_TOLERANCE_M || this.#slideM() > GONE_M) return this.#lose();
-    if (isHolding && this.#slideM() > SLIP_M[phase]) this.#save();
+    const isGone = readings.gapM < 2 * CUP_RADIUS_M - GAP_TOLERANCE_M || this.#slideM() > GONE_M;
+    if (isGone) this.#lose();
+    else if (isHolding && this.#slideM() > SLIP_M[phase]) this.#save();
   }
 
   #startTry(): void {
     const sighting = this.#deps.look();
     this.#sighting = sighting;
-    if (!sighting.isUpright) return this.#giveUp("the cup lies on its side");
-    if (!isInReach(sighting)) return this.#giveUp("the cup is out of reach");
-    if (this.#tries >= TRIES_MAX) return this.#giveUp(`${TRIES_MAX} tries failed`);
+    const obstacle = this.#obstacleTo(sighting);
+    if (obstacle === undefined) this.#reachFor(sighting);
+    else {
+      this.#note("error", `Giving up: ${obstacle}.`);
+      this.#end("gave_up");
+    }
+  }
+
+  #obstacleTo(sighting: Sighting): string | undefined {
+    if (!sighting.isUpright) return "the cup lies on its side";
+    if (!isInReach(sighting)) return "the cup is out of reach";
+    return this.#tries >= TRIES_MAX ? `${TRIES_MAX} tries failed` : undefined;
+  }
+
+  #reachFor(sighting: Sighting): void {
     this.#tries += 1;
     this.#note("info", `Try ${this.#tries}: cup seen at (${sighting.x.toFixed(3)}, ${sighting.y.toFixed(3)}).`);
     this.#move("approach", { ...this.#target(), height: HOVER_HEIGHT_M }, 1.2);
@@ -199,11 +197,12 @@ export class Controller {
   #judgeGrip(readings: Readings): void {
     if (Math.abs(readings.gapM - 2 * CUP_RADIUS_M) > GAP_TOLERANCE_M) {
       this.#note("warn", `The fingers closed on nothing: gap ${(readings.gapM * 1000).toFixed(0)} mm.`);
-      return this.#open("back_off", 0.4);
+      this.#open("back_off", 0.4);
+    } else {
+      this.#gripRangeM = median(this.#ranges);
+      this.#note("info", `Gripped with ${this.#gripForceN.toFixed(1)} N.`);
+      this.#move("lift", { ...this.#motion.to, height: GRIP_HEIGHT_M + CARRY_RISE_M }, 0.9);
     }
-    this.#gripRangeM = median(this.#ranges);
-    this.#note("info", `Gripped with ${this.#gripForceN.toFixed(1)} N.`);
-    this.#move("lift", { ...this.#motion.to, height: GRIP_HEIGHT_M + CARRY_RISE_M }, 0.9);
   }
 
   #save(): void {
@@ -223,11 +222,6 @@ export class Controller {
   #backOff(): void {
     this.#gripForceN = Math.min(FORCE_N_MAX, this.#gripForceN * STRONGER);
     this.#move("look", { ...this.#motion.to, height: HOVER_HEIGHT_M + 0.02 }, 0.9);
-  }
-
-  #giveUp(reason: string): void {
-    this.#note("error", `Giving up: ${reason}.`);
-    this.#end("gave_up");
   }
 
   #end(end: "placed" | "gave_up"): void {

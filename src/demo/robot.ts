@@ -164,7 +164,7 @@ export class DemoRobot {
   #startTask(): void {
     const state = this.#simulation.state();
     const cup = placeOf(state);
-    const conditions = drawConditions(this.#random);
+    const conditions = drawConditions(this.#random, cup);
     this.#simulation.setCup(conditions.cup);
     const goal = drawPlace(this.#random, cup);
     this.#taskCount += 1;

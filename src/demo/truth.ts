@@ -3,7 +3,7 @@
  *
  * Definitions (a *stroke* is one closing of the fingers, from wide open):
  * - `drop`: both pads pressed on the cup for `HELD_S`, and then the cup was gone from between them without the
- *   fingers opening, or they opened with the cup more than `SET_DOWN_M` above the table.
+ *   fingers opening, or they opened while it was still sliding out or more than `SET_DOWN_M` above the table.
  * - `slip`: the cup slid at least `SLIP_M` out of the hand while both pads pressed on it, and was still held when the
  *   slide ended. One a stroke at most; a slide that ends in a drop is a drop.
  * - `missed_grasp`: a stroke closed the fingers, or ended, without ever having held the cup.
@@ -49,6 +49,7 @@ export const HELD_S = 0.12;
 const LOST_S = 0.06;
 export const SLIP_M = 0.012;
 const SLIP_ENDED_S = 0.3;
+const STILL_S = 0.06;
 const RELEASED_GAP_M = 0.003;
 export const SET_DOWN_M = 0.012;
 export const PLACED_M = 0.035;
@@ -99,8 +100,8 @@ export class TruthObserver {
     const isPressed = padForces(state).every((force) => force > PRESSED_N);
     if (isPressed && cupClearance(state) > 0.01) this.#hasLifted = true;
     const stroke = this.#stroke;
-    if (gapM > OPEN_SHARE * OPEN_GAP_M) return this.#reopen(state, stroke);
-    if (stroke.kind === "open") {
+    if (gapM > OPEN_SHARE * OPEN_GAP_M) this.#reopen(state, stroke);
+    else if (stroke.kind === "open") {
       this.#strokes += 1;
       this.#stroke = { kind: "closing", pressedSinceS: undefined };
     } else if (stroke.kind === "closing") this.#observeClosing(state, stroke.pressedSinceS, isPressed, gapM);
@@ -147,8 +148,9 @@ export class TruthObserver {
 
   /** The fingers open while the cup is between them. */
   #release(state: WorldState, held: Held): void {
-    this.#reportSlip(held);
-    if (held.clearanceM > SET_DOWN_M) this.#report("drop", state.timeS, held.slideM);
+    const isSliding = held.slideM >= SLIP_M && held.lastPressedS - held.grewAtS < STILL_S;
+    if (!isSliding) this.#reportSlip(held);
+    if (isSliding || held.clearanceM > SET_DOWN_M) this.#report("drop", state.timeS, held.slideM);
     this.#stroke = { kind: "over" };
   }
 

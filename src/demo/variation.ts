@@ -39,7 +39,7 @@ const KINDS: readonly (readonly [kind: TaskConditions["kind"], share: number])[]
   ["oily", 2],
 ];
 
-export function drawConditions(random: Random): TaskConditions {
+export function drawConditions(random: Random, cup: Place): TaskConditions {
   const kind = drawKind(random);
   const massKg = within(random, 0.22, 0.42);
   const gripForceN = within(random, 5, 8);
@@ -48,7 +48,7 @@ export function drawConditions(random: Random): TaskConditions {
     kind,
     cup: { massKg, friction },
     gripForceN,
-    sightErrorM: kind === "misseen" ? (random() < 0.5 ? -1 : 1) * within(random, 0.05, 0.065) : 0,
+    sightErrorM: kind === "misseen" ? within(random, 0.05, 0.065) * (Math.hypot(cup.x, cup.y) > 0.3 ? -1 : 1) : 0,
     push: kind === "bumped" ? drawPush(massKg, random) : undefined,
   };
 }
@@ -57,7 +57,7 @@ export function drawConditions(random: Random): TaskConditions {
 function drawGripMargin(kind: TaskConditions["kind"], random: Random): number {
   if (kind === "oily") return within(random, 0.12, 0.22);
   if (kind === "wet") return within(random, 0.3, 0.75);
-  if (kind === "damp") return within(random, 0.8, 1);
+  if (kind === "damp") return within(random, 0.8, 1.1);
   return within(random, 1.6, 2.6);
 }
 
@@ -69,7 +69,7 @@ function drawPush(massKg: number, random: Random): TaskConditions["push"] {
   return {
     afterLiftS: within(random, 0.5, 1.6),
     durationS: within(random, 0.12, 0.25),
-    force: { x: sideways * Math.cos(angle), y: sideways * Math.sin(angle), z: -within(random, 2, 6) * weightN },
+    force: { x: sideways * Math.cos(angle), y: sideways * Math.sin(angle), z: -within(random, 0.3, 4.5) * weightN },
   };
 }
 
