@@ -11,7 +11,15 @@
  * Promises: never reads beyond the message; every step says whether it fitted; the work is bounded by the message's
  * size and the schema's, whatever the counts in it claim.
  */
-import { type Field, isFixedPrimitive, PRIMITIVE_BYTES, type PrimitiveName, type Struct } from "./parsed-schema.ts";
+import {
+  alignmentOf,
+  type Field,
+  type FixedPrimitiveName,
+  isFixedPrimitive,
+  PRIMITIVE_BYTES,
+  type PrimitiveName,
+  type Struct,
+} from "./parsed-schema.ts";
 
 export type WireEncoding = "ros1" | "cdr";
 
@@ -58,7 +66,7 @@ export class Cursor {
   }
 
   /** Aligns for a primitive and says whether `count` of them fit from here. */
-  fits(name: keyof typeof PRIMITIVE_BYTES, count = 1): boolean {
+  fits(name: FixedPrimitiveName, count = 1): boolean {
     if (count > 0) this.align(alignmentOf(name));
     return this.offset + count * PRIMITIVE_BYTES[name] <= this.end;
   }
@@ -127,8 +135,4 @@ export class Cursor {
   get isCdr(): boolean {
     return this.#isCdr;
   }
-}
-
-function alignmentOf(name: keyof typeof PRIMITIVE_BYTES): number {
-  return name === "time" || name === "duration" ? 4 : PRIMITIVE_BYTES[name];
 }

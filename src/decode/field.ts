@@ -46,13 +46,32 @@ type Plan = { readonly moves: readonly Move[]; readonly target: Target };
 /** Fields that name the elements of the arrays beside them (sensor_msgs/JointState, control_msgs, trajectory_msgs). */
 const NAME_FIELDS = ["name", "names", "joint_names"];
 
-const COUNTS_MAX = 256; // remembered counts per reader; a field behind more of them is walked to every time
+const WORDS_MAX = 256; // of a remembered layout; a field behind more counts than that is walked to every time
 
 export function compileField(parsed: ParsedSchema, encoding: WireEncoding, path: string): FieldReader | Problem {
   const plan = planPath(parsed, path);
   if ("problem" in plan) return plan;
   const location = new Location(plan, encoding);
-  const read = compileTarget(plan.target, parsed.ros);
+  return plan.target.kind === "value" && isFixedPrimitive(plan.target.type)
+    ? scalarReader(parsed, location, plan.target.type)
+    : variableReader(parsed, location, plan.target, encoding);
+}
+
+/** The hot path of rules: the location has already made sure that the value fits. */
+function scalarReader(parsed: ParsedSchema, location: Location, type: FixedPrimitiveName): FieldReader {
+  const read = numberRead(type, parsed.ros);
+  const isBool = type === "bool";
+  return (message) => {
+    const view = parsed.viewOf(message);
+    const offset = location.find(view, message.byteLength);
+    if (offset < 0) return undefined;
+    const value = read(view, offset, location.isLittleEndian);
+    return isBool ? value !== 0 : value;
+  };
+}
+
+function variableReader(parsed: ParsedSchema, location: Location, target: Target, encoding: WireEncoding): FieldReader {
+  const read = compileTarget(target, parsed.ros);
   // A cursor of its own: the counts inside the target are no part of the remembered layout.
   const cursor = new Cursor(encoding);
   return (message) => {
@@ -76,80 +95,105 @@ export function compileLocation(
   return new Location(plan, encoding);
 }
 
-/** Remembers the layout of the last message that was walked. */
-export class Location {
+/**
+ * What must stand where in a message for the target to stand at `offset`: every count before it, and the name it was
+ * chosen by. Words of 4 bytes: a name's first word reaches back into its count, which is the same too.
+ */
+type Layout = {
+  kind: number; // the encapsulation, in CDR
+  isLittleEndian: boolean;
+  readonly wordOffsets: number[];
+  readonly words: number[];
+  offset: number;
+  /** A message must be as long for the layout to apply; Infinity: it never does. */
+  needsBytes: number;
+};
+
+/**
+ * Finds the target, remembering the layouts of the last two kinds of message: two publishers on one
+ * topic (the joints of arm and gripper) take turns.
+ */
+class Location {
   readonly #plan: Plan;
   readonly #cursor: Cursor;
-  readonly #countOffsets: number[] = [];
-  readonly #countValues: number[] = [];
-  #kind = 0;
-  #offset = -1;
-  /** A message must be as long for the remembered layout to apply; Infinity: none is remembered. */
-  #needsBytes = Number.POSITIVE_INFINITY;
-  #nameOffset = -1;
-  #name: Uint8Array = new Uint8Array();
+  readonly #isCdr: boolean;
+  #layout = emptyLayout();
+  #otherLayout = emptyLayout();
+  #lastCountOffset = -1;
 
   constructor(plan: Plan, encoding: WireEncoding) {
     this.#plan = plan;
+    this.#isCdr = encoding === "cdr";
     this.#cursor = new Cursor(encoding, (offset, value) => this.#rememberCount(offset, value));
   }
 
+  /** Of the message that was found last. */
   get isLittleEndian(): boolean {
-    return this.#cursor.isLittleEndian;
+    return this.#layout.isLittleEndian;
   }
 
-  /** The offset of the target's first byte, which fits into the message; −1 if it is not there. */
+  /** The offset of the target's first byte; a value of fixed size fits into the message. −1 if it is not there. */
   find(view: DataView, sizeBytes: number): number {
-    if (sizeBytes < this.#needsBytes || !this.#applies(view)) return this.#walk(view, sizeBytes);
-    return this.#offset;
+    if (this.#applies(this.#layout, view, sizeBytes)) return this.#layout.offset;
+    const other = this.#otherLayout;
+    this.#otherLayout = this.#layout;
+    this.#layout = other;
+    return this.#applies(other, view, sizeBytes) ? other.offset : this.#walk(view, sizeBytes);
   }
 
-  #applies(view: DataView): boolean {
-    if (this.#cursor.isCdr && view.getUint16(0) !== this.#kind) return false;
-    const offsets = this.#countOffsets;
-    for (let index = 0; index < offsets.length; index += 1)
-      if (view.getUint32(offsets[index] ?? 0, this.#cursor.isLittleEndian) !== this.#countValues[index]) return false;
-    return this.#nameOffset < 0 || bytesEqual(view, this.#nameOffset, this.#name);
+  #applies(layout: Layout, view: DataView, sizeBytes: number): boolean {
+    if (sizeBytes < layout.needsBytes || (this.#isCdr && view.getUint16(0) !== layout.kind)) return false;
+    const { wordOffsets, words, isLittleEndian } = layout;
+    for (let index = 0; index < wordOffsets.length; index += 1)
+      if (view.getUint32(wordOffsets[index] ?? 0, isLittleEndian) !== words[index]) return false;
+    return true;
   }
 
   #walk(view: DataView, sizeBytes: number): number {
     const cursor = this.#cursor;
-    this.#countOffsets.length = 0;
-    this.#countValues.length = 0;
-    this.#nameOffset = -1;
-    this.#needsBytes = Number.POSITIVE_INFINITY;
+    const layout = this.#layout;
+    layout.needsBytes = Number.POSITIVE_INFINITY;
+    layout.wordOffsets.length = 0;
+    layout.words.length = 0;
+    this.#lastCountOffset = -1;
     if (!cursor.start(view, sizeBytes)) return -1;
-    const foundName = move(cursor, this.#plan.moves);
-    if (foundName === undefined || !this.#alignTarget()) return -1;
-    this.#remember(view, foundName);
+    layout.isLittleEndian = cursor.isLittleEndian;
+    const found = move(cursor, this.#plan.moves);
+    const valueBytes = found === undefined ? -1 : this.#alignToValue();
+    if (found === undefined || valueBytes < 0) return -1;
+    for (let end = found.end; end > found.start; end -= 4)
+      this.#remember(end - 4, view.getUint32(end - 4, layout.isLittleEndian));
+    layout.kind = this.#isCdr ? view.getUint16(0) : 0;
+    layout.offset = cursor.offset;
+    if (layout.words.length <= WORDS_MAX)
+      layout.needsBytes = Math.max(cursor.offset + valueBytes, ...layout.wordOffsets.map((offset) => offset + 4));
     return cursor.offset;
   }
 
-  #alignTarget(): boolean {
+  /** The size of a value of fixed size, 0 for other targets, −1 if it does not fit. */
+  #alignToValue(): number {
     const { target } = this.#plan;
-    return target.kind !== "value" || !isFixedPrimitive(target.type) || this.#cursor.fits(target.type);
-  }
-
-  #remember(view: DataView, { name, offset }: FoundName): void {
-    const cursor = this.#cursor;
-    const { target } = this.#plan;
-    const valueBytes = target.kind === "value" && isFixedPrimitive(target.type) ? PRIMITIVE_BYTES[target.type] : 0;
-    this.#kind = cursor.isCdr ? view.getUint16(0) : 0;
-    this.#offset = cursor.offset;
-    this.#name = name;
-    this.#nameOffset = offset;
-    const lastCountEnd = (this.#countOffsets.at(-1) ?? 0) + 4;
-    if (this.#countOffsets.length <= COUNTS_MAX)
-      this.#needsBytes = Math.max(cursor.offset + valueBytes, lastCountEnd, offset + name.length);
+    if (target.kind !== "value" || !isFixedPrimitive(target.type)) return 0;
+    return this.#cursor.fits(target.type) ? PRIMITIVE_BYTES[target.type] : -1;
   }
 
   /** A stretch may be walked twice (a name is looked up first): each count is remembered once. */
   #rememberCount(offset: number, value: number): void {
-    const isNew = offset > (this.#countOffsets.at(-1) ?? -1);
-    if (!isNew || this.#countOffsets.length > COUNTS_MAX) return;
-    this.#countOffsets.push(offset);
-    this.#countValues.push(value);
+    if (offset <= this.#lastCountOffset) return;
+    this.#lastCountOffset = offset;
+    this.#remember(offset, value);
   }
+
+  #remember(offset: number, word: number): void {
+    if (this.#layout.words.length > WORDS_MAX) return;
+    this.#layout.wordOffsets.push(offset);
+    this.#layout.words.push(word);
+  }
+}
+
+function emptyLayout(): Layout {
+  const needsBytes = Number.POSITIVE_INFINITY;
+  return { kind: 0, isLittleEndian: true, wordOffsets: [], words: [], offset: -1, needsBytes };
 }
 
 function bytesEqual(view: DataView, offset: number, bytes: Uint8Array): boolean {
@@ -158,10 +202,10 @@ function bytesEqual(view: DataView, offset: number, bytes: Uint8Array): boolean 
   return true;
 }
 
-/** The element name that was looked up, and where its bytes stand; `offset` −1 if the path has none. */
-type FoundName = { readonly name: Uint8Array; readonly offset: number; readonly index: number };
+/** Which element has the name that was looked up, and where the name's bytes stand. */
+type FoundName = { readonly index: number; readonly start: number; readonly end: number };
 
-const NO_NAME: FoundName = { name: new Uint8Array(), offset: -1, index: -1 };
+const NO_NAME: FoundName = { index: -1, start: 0, end: 0 };
 
 /** Takes the cursor through the moves; undefined if the message does not have them. */
 function move(cursor: Cursor, moves: readonly Move[]): FoundName | undefined {
@@ -191,7 +235,7 @@ function findName(cursor: Cursor, before: readonly Field[], names: Field, key: U
     const offset = cursor.offset - (cursor.isCdr ? length + 1 : length);
     if (length !== key.length || !bytesEqual(cursor.view, offset, key)) continue;
     cursor.offset = start;
-    return { name: key, offset, index };
+    return { index, start: offset, end: offset + length };
   }
   return undefined;
 }

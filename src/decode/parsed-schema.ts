@@ -15,7 +15,7 @@ type MessageDefinitionField = MessageDefinition["definitions"][number];
 export type PrimitiveName = keyof typeof PRIMITIVE_BYTES | "string" | "wstring";
 export type FixedPrimitiveName = keyof typeof PRIMITIVE_BYTES;
 
-/** Size on the wire, which in CDR is the alignment too, except for time and duration (two words of 4). */
+/** Size on the wire. */
 export const PRIMITIVE_BYTES = {
   bool: 1,
   int8: 1,
@@ -31,6 +31,11 @@ export const PRIMITIVE_BYTES = {
   time: 8,
   duration: 8,
 } as const;
+
+/** In CDR: the size, except of time and duration, which are two words of 4. */
+export function alignmentOf(name: FixedPrimitiveName): number {
+  return name === "time" || name === "duration" ? 4 : PRIMITIVE_BYTES[name];
+}
 
 export type Struct = { readonly kind: "struct"; readonly name: string; readonly fields: readonly Field[] };
 export type Primitive = { readonly kind: "primitive"; readonly name: PrimitiveName };
