@@ -1,0 +1,250 @@
+/**
+ * Packs messages into raw chunks, in the ingest thread.
+ *
+ * A chunk holds one busy channel, or several quiet ones of a class (and locality) together: a hundred quiet topics
+ * must not become a hundred tiny rows a second, and lz4 needs length to work on. Of a class with `tier: memory`
+ * every message goes into a full chunk, and those due at the baseline rate into the class's baseline chunk as well.
+ *
+ * A chunk ends when its buffer is full, when it spans a second of log time, or when `flush` finds it old. Its
+ * buffer belongs to whoever `onChunk` hands it to, until it comes back to the pool. What the full pool refuses is
+ * dropped, and told once per flush and channel.
+ */
+import type { Channel } from "../model/channel.ts";
+import type { ChunkChannel, RawChunk } from "../model/chunk.ts";
+import type { LossReason } from "../model/loss.ts";
+import type { TopicClass } from "../model/topic-class.ts";
+import { assert } from "../std/assert.ts";
+import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, type BufferPool } from "./buffer-pool.ts";
+import { RECORD_HEADER_BYTES, writeRecordHeader } from "./message-record.ts";
+
+/** Above this a channel gets chunks of its own; below half of it, it goes back to its class's shared chunk. */
+const BUSY_BYTES_PER_S = 64 * 1024;
+/** A live chunk is closed at this age, so that group commit and all stay within a second. */
+const CHUNK_AGE_MS_MAX = 500;
+const CHUNK_SPAN_NS_MAX = 1_000_000_000n;
+const LIGHT_BYTES_MAX = 256 * 1024;
+
+export type ChunkBuilderOptions = {
+  readonly pool: BufferPool;
+  readonly onChunk: (chunk: RawChunk) => void;
+  readonly onDrop: (
+    channelId: number,
+    reason: LossReason,
+    count: number,
+    bytes: number,
+    startNs: bigint,
+    endNs: bigint,
+  ) => void;
+  /** The last sequence of each channel earlier in this boot (`Ring.lastSequences`), so that none is used twice. */
+  readonly lastSequences?: ReadonlyMap<number, number>;
+};
+
+/** Where a run of messages gathers: a channel's own, or a class's shared chunk. */
+type Group = {
+  readonly topicClass: TopicClass;
+  readonly isLocal: boolean;
+  readonly kind: "full" | "baseline";
+  bytes: Uint8Array<ArrayBuffer>;
+  view: DataView<ArrayBuffer>;
+  sizeBytes: number;
+  /** What the last chunk needed: the next buffer's size. */
+  expectedBytes: number;
+  startNs: bigint;
+  endNs: bigint;
+  spanEndNs: bigint;
+  readonly tallies: Tally[];
+};
+
+/** One channel's part of the chunk that gathers in a group. */
+type Tally = { readonly channelId: number; count: number; bytes: number; baselineCount: number };
+
+type Track = {
+  readonly channel: Channel;
+  readonly baselinePeriodNs: bigint;
+  readonly baselineGroup: Group | undefined;
+  readonly sharedGroup: Group;
+  group: Group;
+  readonly tally: Tally;
+  readonly baselineTally: Tally;
+  sequence: number;
+  baselineDueNs: bigint;
+  drop: { count: number; bytes: number; startNs: bigint; endNs: bigint } | undefined;
+};
+
+const NO_BYTES = new Uint8Array(0);
+const NO_VIEW = new DataView(new ArrayBuffer(0));
+
+export class ChunkBuilder {
+  readonly #options: ChunkBuilderOptions;
+  readonly #pool: BufferPool;
+  readonly #tracks = new Map<number, Track>();
+  readonly #groups = new Map<string, Group>();
+
+  constructor(options: ChunkBuilderOptions) {
+    this.#options = options;
+    this.#pool = options.pool;
+  }
+
+  /** Must come before the channel's first message; again for the same id it does nothing. */
+  addChannel(channel: Channel, topicClass: TopicClass): void {
+    if (this.#tracks.has(channel.id)) return;
+    const hasBaseline = topicClass.tier === "memory" && topicClass.baselineHz > 0;
+    const sharedGroup = this.#group("shared", topicClass, channel.isLocal, "full");
+    this.#tracks.set(channel.id, {
+      channel,
+      baselinePeriodNs: hasBaseline ? BigInt(Math.round(1e9 / topicClass.baselineHz)) : 0n,
+      baselineGroup: hasBaseline ? this.#group("shared", topicClass, channel.isLocal, "baseline") : undefined,
+      sharedGroup,
+      group: sharedGroup,
+      tally: { channelId: channel.id, count: 0, bytes: 0, baselineCount: 0 },
+      baselineTally: { channelId: channel.id, count: 0, bytes: 0, baselineCount: 0 },
+      sequence: this.#options.lastSequences?.get(channel.id) ?? 0,
+      baselineDueNs: 0n,
+      drop: undefined,
+    });
+  }
+
+  /** Copies the bytes. "dropped": the pool is full for the channel's class; counted, and told at the next flush. */
+  append(channelId: number, logTimeNs: bigint, publishTimeNs: bigint, bytes: Uint8Array): "stored" | "dropped" {
+    const track = this.#tracks.get(channelId);
+    assert(track !== undefined, `channel ${channelId} was not added to the chunk builder`);
+    const group = track.group;
+    if (!this.#reserve(group, bytes.length + RECORD_HEADER_BYTES, logTimeNs)) {
+      noteDrop(track, bytes.length, logTimeNs);
+      return "dropped";
+    }
+    track.sequence += 1;
+    put(group, track.tally, track.sequence, logTimeNs, publishTimeNs, bytes);
+    if (track.baselineGroup !== undefined && logTimeNs >= track.baselineDueNs)
+      this.#appendBaseline(track, track.baselineGroup, logTimeNs, publishTimeNs, bytes);
+    return "stored";
+  }
+
+  /** Closes the chunks that began `CHUNK_AGE_MS_MAX` before `nowNs` (log time) or earlier, and tells the drops. */
+  flush(nowNs: bigint, ageMsMax = CHUNK_AGE_MS_MAX): void {
+    const latestStartNs = nowNs - BigInt(ageMsMax) * 1_000_000n;
+    for (const group of this.#groups.values())
+      if (group.sizeBytes > 0 && (group.startNs <= latestStartNs || group.startNs > nowNs)) this.#close(group);
+    for (const track of this.#tracks.values()) this.#tellDrop(track);
+  }
+
+  /** Closes everything: at the end, or when a firing must find all there is. */
+  flushAll(): void {
+    for (const group of this.#groups.values()) this.#close(group);
+    for (const track of this.#tracks.values()) this.#tellDrop(track);
+  }
+
+  /** A baseline copy that finds no room is not taken, and so not counted: the message is in its full chunk. */
+  #appendBaseline(track: Track, group: Group, logTimeNs: bigint, publishTimeNs: bigint, bytes: Uint8Array): void {
+    if (!this.#reserve(group, bytes.length + RECORD_HEADER_BYTES, logTimeNs)) return;
+    put(group, track.baselineTally, track.sequence, logTimeNs, publishTimeNs, bytes);
+    track.tally.baselineCount += 1;
+    const dueNs = track.baselineDueNs + track.baselinePeriodNs;
+    track.baselineDueNs = dueNs > logTimeNs ? dueNs : logTimeNs + track.baselinePeriodNs;
+  }
+
+  /** Makes room for a record in the group's chunk, closing the present one if it must. */
+  #reserve(group: Group, recordBytes: number, logTimeNs: bigint): boolean {
+    if (group.sizeBytes > 0) {
+      const isInSpan = logTimeNs < group.spanEndNs && logTimeNs >= group.startNs;
+      if (isInSpan && group.sizeBytes + recordBytes <= group.bytes.length) return true;
+      this.#close(group);
+    }
+    const buffer = this.#pool.take(Math.max(recordBytes, group.expectedBytes), group.topicClass.rank);
+    if (buffer === undefined) return false;
+    group.bytes = new Uint8Array(buffer);
+    group.view = new DataView(buffer);
+    group.startNs = logTimeNs;
+    group.endNs = logTimeNs;
+    group.spanEndNs = logTimeNs + CHUNK_SPAN_NS_MAX;
+    return true;
+  }
+
+  #close(group: Group): void {
+    if (group.sizeBytes === 0) return;
+    const channels = group.tallies.map(
+      ({ channelId, count, bytes, baselineCount }): ChunkChannel => ({ channelId, count, bytes, baselineCount }),
+    );
+    const { topicClass, isLocal, kind, sizeBytes, startNs, endNs } = group;
+    const buffer = group.bytes.buffer;
+    if (kind === "full") this.#regroup(group);
+    for (const tally of group.tallies) {
+      tally.count = 0;
+      tally.bytes = 0;
+      tally.baselineCount = 0;
+    }
+    group.tallies.length = 0;
+    group.bytes = NO_BYTES;
+    group.view = NO_VIEW;
+    group.sizeBytes = 0;
+    group.expectedBytes = Math.min(sizeBytes * 1.25, bufferBytesMax(topicClass));
+    this.#options.onChunk({ buffer, sizeBytes, className: topicClass.name, isLocal, kind, startNs, endNs, channels });
+  }
+
+  /** Gives busy channels chunks of their own, and takes quiet ones back. */
+  #regroup(closed: Group): void {
+    const seconds = Math.max(Number(closed.endNs - closed.startNs) / 1e9, CHUNK_AGE_MS_MAX / 1000);
+    for (const { channelId, bytes } of closed.tallies) {
+      const track = this.#tracks.get(channelId);
+      if (track === undefined) continue;
+      const { topicClass, isLocal } = closed;
+      if (closed === track.sharedGroup) {
+        if (bytes / seconds <= BUSY_BYTES_PER_S) continue;
+        track.group = this.#group(`channel ${channelId}`, topicClass, isLocal, "full");
+        track.group.expectedBytes = Math.min(bytes * 1.25, bufferBytesMax(topicClass));
+      } else if (bytes / seconds < BUSY_BYTES_PER_S / 2) track.group = track.sharedGroup;
+    }
+  }
+
+  #group(name: string, topicClass: TopicClass, isLocal: boolean, kind: Group["kind"]): Group {
+    const key = `${name}|${topicClass.name}|${isLocal}|${kind}`;
+    const known = this.#groups.get(key);
+    if (known !== undefined) return known;
+    const group: Group = {
+      ...{ topicClass, isLocal, kind, bytes: NO_BYTES, view: NO_VIEW, sizeBytes: 0 },
+      ...{ expectedBytes: BUFFER_BYTES_MIN, startNs: 0n, endNs: 0n, spanEndNs: 0n, tallies: [] },
+    };
+    this.#groups.set(key, group);
+    return group;
+  }
+
+  #tellDrop(track: Track): void {
+    if (track.drop === undefined) return;
+    const { count, bytes, startNs, endNs } = track.drop;
+    track.drop = undefined;
+    this.#options.onDrop(track.channel.id, "queue_full", count, bytes, startNs, endNs);
+  }
+}
+
+/** Writes a record into room that `#reserve` made. */
+function put(
+  group: Group,
+  tally: Tally,
+  sequence: number,
+  logTimeNs: bigint,
+  publishTimeNs: bigint,
+  bytes: Uint8Array,
+): void {
+  writeRecordHeader(group.view, group.sizeBytes, tally.channelId, sequence, logTimeNs, publishTimeNs, bytes.length);
+  group.bytes.set(bytes, group.sizeBytes + RECORD_HEADER_BYTES);
+  group.sizeBytes += RECORD_HEADER_BYTES + bytes.length;
+  if (logTimeNs > group.endNs) group.endNs = logTimeNs;
+  if (tally.count === 0) group.tallies.push(tally);
+  tally.count += 1;
+  tally.bytes += bytes.length;
+}
+
+function noteDrop(track: Track, bytes: number, atNs: bigint): void {
+  const drop = track.drop;
+  if (drop === undefined) {
+    track.drop = { count: 1, bytes, startNs: atNs, endNs: atNs };
+    return;
+  }
+  drop.count += 1;
+  drop.bytes += bytes;
+  drop.endNs = atNs;
+}
+
+function bufferBytesMax(topicClass: TopicClass): number {
+  return topicClass.tier === "memory" ? BUFFER_BYTES_MAX : LIGHT_BYTES_MAX;
+}

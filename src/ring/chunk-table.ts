@@ -1,0 +1,183 @@
+/** The rows of table `chunk` as the ring writes them, with the class totals that go with them. */
+import type { ChunkChannel } from "../model/chunk.ts";
+import type { Db } from "../store/database.ts";
+import type { Range } from "./holds.ts";
+import { decodeChannels, encodeChannels, type PackedChunk } from "./packed-chunk.ts";
+import type { Location } from "./segment-files.ts";
+import { CHUNK_SPAN_NS_MAX, readBoots } from "./tables.ts";
+
+/** A chunk whose bytes are written (or go inline) and whose row comes with the next commit. */
+export type PendingChunk = {
+  readonly id: number;
+  readonly chunk: PackedChunk;
+  readonly storedSize: number;
+  /** undefined: the payload goes into the row. */
+  readonly location: Location | undefined;
+};
+
+export type ClassTotal = { chunks: number; bytes: number };
+
+/** What retention must know of a row. */
+export type ChunkRow = {
+  readonly id: number;
+  readonly bootId: string;
+  readonly className: string;
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly size: number;
+  readonly segment: number | undefined;
+  readonly channels: readonly ChunkChannel[];
+};
+
+type Row = Readonly<Record<"id" | "boot" | "start_ns" | "end_ns" | "size", bigint>> & {
+  readonly class_name: string;
+  readonly segment: bigint | null;
+  readonly channels: Buffer;
+  readonly quarantine: string | null;
+};
+const COLUMNS = "id, boot, class_name, start_ns, end_ns, size, segment, channels, quarantine";
+
+export class ChunkTable {
+  readonly #db: Db;
+  readonly #boot: number;
+  readonly #bootIds: ReadonlyMap<number, string>;
+  readonly totals = new Map<string, ClassTotal>();
+  #nextId: number;
+
+  private constructor(db: Db, boot: number) {
+    this.#db = db;
+    this.#boot = boot;
+    this.#bootIds = new Map(readBoots(db).map(({ id, bootId }) => [id, bootId]));
+    this.#nextId = 1 + (db.prepare<[], { id: number | null }>("SELECT max(id) AS id FROM chunk").get()?.id ?? 0);
+  }
+
+  static open(db: Db, boot: number): ChunkTable {
+    const table = new ChunkTable(db, boot);
+    type Total = { class_name: string; chunks: number; bytes: number };
+    for (const { class_name, chunks, bytes } of db.prepare<[], Total>("SELECT * FROM class_total").all())
+      table.totals.set(class_name, { chunks, bytes });
+    return table;
+  }
+
+  takeId(): number {
+    return this.#nextId++;
+  }
+
+  /** Inside the ring's transaction; `added` after it. */
+  save(pending: readonly PendingChunk[]): void {
+    const insert = this.#db.prepare(
+      `INSERT INTO chunk (id, boot, class_name, is_local, kind, start_ns, end_ns, channels, body_size, crc32,
+         compression, stored_size, stored_crc32, size, segment, offset, payload)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    for (const { id, chunk, storedSize, location } of pending)
+      insert.run(
+        ...[id, this.#boot, chunk.className, Number(chunk.isLocal), chunk.kind, chunk.startNs, chunk.endNs],
+        ...[encodeChannels(chunk.channels), chunk.bodySize, chunk.crc32, chunk.compression, storedSize],
+        ...[chunk.storedCrc32, location?.size ?? storedSize, location?.segment ?? null, location?.offset ?? null],
+        location === undefined ? chunk.payload : null,
+      );
+    const add = this.#db.prepare(
+      `INSERT INTO class_total VALUES (?, ?, ?) ON CONFLICT (class_name)
+       DO UPDATE SET chunks = chunks + excluded.chunks, bytes = bytes + excluded.bytes`,
+    );
+    for (const [className, { chunks, bytes }] of sumByClass(pending.map(sizedPending)))
+      add.run(className, chunks, bytes);
+  }
+
+  added(pending: readonly PendingChunk[]): void {
+    for (const [className, { chunks, bytes }] of sumByClass(pending.map(sizedPending))) {
+      const total = this.totals.get(className) ?? { chunks: 0, bytes: 0 };
+      this.totals.set(className, { chunks: total.chunks + chunks, bytes: total.bytes + bytes });
+    }
+  }
+
+  /** Inside retention's transaction; `removed` after it. */
+  delete(rows: readonly ChunkRow[]): void {
+    const remove = this.#db.prepare("DELETE FROM chunk WHERE id = ?");
+    for (const { id } of rows) remove.run(id);
+    const take = this.#db.prepare("UPDATE class_total SET chunks = chunks - ?, bytes = bytes - ? WHERE class_name = ?");
+    for (const [className, { chunks, bytes }] of sumByClass(rows)) take.run(chunks, bytes, className);
+  }
+
+  removed(rows: readonly ChunkRow[]): void {
+    for (const [className, { chunks, bytes }] of sumByClass(rows)) {
+      const total = this.totals.get(className);
+      if (total === undefined) continue;
+      total.chunks -= chunks;
+      total.bytes -= bytes;
+    }
+  }
+
+  /** A class's rows with `start_ns > afterNs`, oldest first. */
+  page(className: string, afterNs: bigint, count: number): ChunkRow[] {
+    return this.#db
+      .prepare<[string, bigint, number], Row>(
+        `SELECT ${COLUMNS} FROM chunk WHERE class_name = ? AND start_ns > ? ORDER BY start_ns LIMIT ?`,
+      )
+      .safeIntegers()
+      .all(className, afterNs, count)
+      .map((row) => this.#fromRow(row));
+  }
+
+  /** The channels of this boot's chunks that touch the ranges. */
+  *channelsWithin(ranges: readonly Range[]): Generator<ChunkChannel> {
+    const query = this.#db.prepare<[bigint, bigint, bigint, number], { id: number; channels: Buffer }>(
+      "SELECT id, channels FROM chunk WHERE start_ns >= ? AND start_ns <= ? AND end_ns >= ? AND boot = ?",
+    );
+    const seen = new Set<number>();
+    for (const { startNs, endNs } of ranges)
+      for (const { id, channels } of query.all(startNs - CHUNK_SPAN_NS_MAX, endNs, startNs, this.#boot)) {
+        if (!seen.has(id)) yield* decodeChannels(channels);
+        seen.add(id);
+      }
+  }
+
+  spanOf(className: string): { oldestNs: bigint | undefined; newestNs: bigint | undefined } {
+    type Span = { oldest: bigint | null; newest: bigint | null };
+    const span = this.#db
+      .prepare<[string, string], Span>(
+        `SELECT (SELECT min(start_ns) FROM chunk WHERE class_name = ?) AS oldest,
+           (SELECT max(start_ns) FROM chunk WHERE class_name = ?) AS newest`,
+      )
+      .safeIntegers()
+      .get(className, className);
+    return { oldestNs: span?.oldest ?? undefined, newestNs: span?.newest ?? undefined };
+  }
+
+  /** Flags the row. undefined: it is gone, or was flagged before. */
+  quarantine(id: number, reason: string): ChunkRow | undefined {
+    const row = this.#db.prepare<[number], Row>(`SELECT ${COLUMNS} FROM chunk WHERE id = ?`).safeIntegers().get(id);
+    if (row === undefined || row.quarantine !== null) return undefined;
+    this.#db.prepare("UPDATE chunk SET quarantine = ? WHERE id = ?").run(reason, id);
+    return this.#fromRow(row);
+  }
+
+  #fromRow(row: Row): ChunkRow {
+    return {
+      id: Number(row.id),
+      bootId: this.#bootIds.get(Number(row.boot)) ?? "",
+      className: row.class_name,
+      startNs: row.start_ns,
+      endNs: row.end_ns,
+      size: Number(row.size),
+      segment: row.segment === null ? undefined : Number(row.segment),
+      channels: decodeChannels(row.channels),
+    };
+  }
+}
+
+type Sized = { readonly className: string; readonly size: number };
+
+function sizedPending({ chunk, location, storedSize }: PendingChunk): Sized {
+  return { className: chunk.className, size: location?.size ?? storedSize };
+}
+
+function sumByClass(chunks: readonly Sized[]): Map<string, ClassTotal> {
+  const sums = new Map<string, ClassTotal>();
+  for (const { className, size } of chunks) {
+    const sum = sums.get(className) ?? { chunks: 0, bytes: 0 };
+    sums.set(className, { chunks: sum.chunks + 1, bytes: sum.bytes + size });
+  }
+  return sums;
+}

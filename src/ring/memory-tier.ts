@@ -1,0 +1,75 @@
+/**
+ * The memory tier: the last seconds of the heavy topics at full rate, within a budget of time and bytes per class.
+ *
+ * A chunk leaves it to the disk (`take`: an episode wants it) or for good (`expire`: too old, or over the budget);
+ * whether an expired chunk is still owed to somebody is the ring's to decide.
+ */
+import type { TopicClass } from "../model/topic-class.ts";
+import type { PackedChunk } from "./packed-chunk.ts";
+
+/** What a chunk costs beside its payload. */
+const OVERHEAD_BYTES = 512;
+
+type Shelf = { readonly topicClass: TopicClass; chunks: PackedChunk[]; bytes: number; newestNs: bigint };
+
+export class MemoryTier {
+  readonly #shelves: ReadonlyMap<string, Shelf>;
+
+  constructor(classes: readonly TopicClass[]) {
+    this.#shelves = new Map(
+      classes.map((topicClass) => [topicClass.name, { topicClass, chunks: [], bytes: 0, newestNs: 0n }]),
+    );
+  }
+
+  /** Keeps the chunk, whose payload must be its own. Returns those that went for it, oldest first. */
+  add(chunk: PackedChunk): PackedChunk[] {
+    const shelf = this.#shelves.get(chunk.className);
+    if (shelf === undefined) return [chunk];
+    shelf.chunks.push(chunk);
+    shelf.bytes += sizeOf(chunk);
+    if (chunk.endNs > shelf.newestNs) shelf.newestNs = chunk.endNs;
+    return expire(shelf);
+  }
+
+  /** Takes out the chunks that touch the range. */
+  take(startNs: bigint, endNs: bigint): PackedChunk[] {
+    const taken: PackedChunk[] = [];
+    for (const shelf of this.#shelves.values()) {
+      const isTaken = (chunk: PackedChunk) => chunk.endNs >= startNs && chunk.startNs <= endNs;
+      taken.push(...shelf.chunks.filter(isTaken));
+      shelf.chunks = shelf.chunks.filter((chunk) => !isTaken(chunk));
+      shelf.bytes = shelf.chunks.reduce((bytes, chunk) => bytes + sizeOf(chunk), 0);
+    }
+    return taken;
+  }
+
+  get bytes(): number {
+    let bytes = 0;
+    for (const shelf of this.#shelves.values()) bytes += shelf.bytes;
+    return bytes;
+  }
+
+  bytesOf(className: string): number {
+    return this.#shelves.get(className)?.bytes ?? 0;
+  }
+
+  oldestNsOf(className: string): bigint | undefined {
+    return this.#shelves.get(className)?.chunks[0]?.startNs;
+  }
+}
+
+function expire(shelf: Shelf): PackedChunk[] {
+  const { memoryMs, memoryBytesMax } = shelf.topicClass;
+  const oldestNs = shelf.newestNs - BigInt(Math.round(memoryMs * 1e6));
+  let count = 0;
+  for (const chunk of shelf.chunks) {
+    if (chunk.endNs >= oldestNs && shelf.bytes <= memoryBytesMax) break;
+    shelf.bytes -= sizeOf(chunk);
+    count += 1;
+  }
+  return shelf.chunks.splice(0, count);
+}
+
+function sizeOf(chunk: PackedChunk): number {
+  return chunk.payload.length + OVERHEAD_BYTES;
+}

@@ -1,0 +1,111 @@
+/**
+ * A chunk as it is stored: the body's description, and its bytes as an LZ4 frame or, where lz4 does nothing, as
+ * they are (MCAP chunk compressions "lz4" and ""). Two CRC-32s: of the body, as MCAP wants it and a decoder checks
+ * it, and of the stored bytes, so that a copy needs no decompression to be sure of what it copies.
+ */
+import { crc32 } from "node:zlib";
+import type { ChunkChannel, RawChunk } from "../model/chunk.ts";
+import { compressFrame } from "./lz4-frame.ts";
+
+export type Compression = "lz4" | "";
+
+export type PackedChunk = {
+  readonly className: string;
+  readonly isLocal: boolean;
+  readonly kind: "full" | "baseline";
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly channels: readonly ChunkChannel[];
+  readonly bodySize: number;
+  readonly crc32: number;
+  readonly compression: Compression;
+  readonly storedCrc32: number;
+  /** May be a view of the raw chunk's buffer: `ownPayload` before keeping it. */
+  readonly payload: Uint8Array;
+};
+
+/** After a chunk of JPEG or H.264 that did not shrink, this many of its kind are not tried. */
+const SKIPPED_AFTER_FAILURE = 64;
+
+/** Compresses and checksums; remembers which channels are not worth compressing. */
+export class ChunkPacker {
+  readonly #skipsByKey = new Map<string, number>();
+
+  pack(chunk: RawChunk): PackedChunk {
+    const body = new Uint8Array(chunk.buffer, 0, chunk.sizeBytes);
+    const bodyCrc = crc32(body);
+    const frame = this.#compress(chunk, body);
+    return {
+      className: chunk.className,
+      isLocal: chunk.isLocal,
+      kind: chunk.kind,
+      startNs: chunk.startNs,
+      endNs: chunk.endNs,
+      channels: chunk.channels,
+      bodySize: chunk.sizeBytes,
+      crc32: bodyCrc,
+      compression: frame === undefined ? "" : "lz4",
+      storedCrc32: frame === undefined ? bodyCrc : crc32(frame),
+      payload: frame ?? body,
+    };
+  }
+
+  #compress(chunk: RawChunk, body: Uint8Array): Uint8Array | undefined {
+    const [first] = chunk.channels;
+    const owner = chunk.channels.length === 1 && first !== undefined ? `${first.channelId}` : chunk.className;
+    const key = `${owner} ${chunk.kind}`;
+    const skips = this.#skipsByKey.get(key) ?? 0;
+    if (skips > 0) {
+      this.#skipsByKey.set(key, skips - 1);
+      return undefined;
+    }
+    const frame = compressFrame(body);
+    if (frame === undefined) this.#skipsByKey.set(key, SKIPPED_AFTER_FAILURE);
+    return frame;
+  }
+}
+
+/** The chunk with bytes of its own, so that the raw chunk's buffer may be used again. */
+export function ownPayload(chunk: PackedChunk): PackedChunk {
+  return chunk.compression === "lz4" ? chunk : { ...chunk, payload: new Uint8Array(chunk.payload) };
+}
+
+/**
+ * How many of a channel's messages a chunk answers for: those of a full chunk that are in baseline chunks too are
+ * counted there, so that every message is counted once.
+ */
+export function accountedCount(channel: ChunkChannel): number {
+  return channel.count - channel.baselineCount;
+}
+
+/** Their share of the bytes, to within the spread of the message sizes. */
+export function accountedBytes({ bytes, count, baselineCount }: ChunkChannel): number {
+  return baselineCount === 0 ? bytes : Math.round((bytes * (count - baselineCount)) / count);
+}
+
+const CHANNEL_BYTES = 18;
+
+/** Per channel: `u16 id | u32 count | u32 baselineCount | u64 bytes`, little-endian; in rows and in segment headers. */
+export function encodeChannels(channels: readonly ChunkChannel[]): Buffer {
+  const packed = Buffer.alloc(channels.length * CHANNEL_BYTES);
+  channels.forEach(({ channelId, count, baselineCount, bytes }, index) => {
+    const offset = index * CHANNEL_BYTES;
+    packed.writeUInt16LE(channelId, offset);
+    packed.writeUInt32LE(count, offset + 2);
+    packed.writeUInt32LE(baselineCount, offset + 6);
+    packed.writeBigUInt64LE(BigInt(bytes), offset + 10);
+  });
+  return packed;
+}
+
+export function decodeChannels(packed: Buffer): ChunkChannel[] {
+  const channels: ChunkChannel[] = [];
+  for (let offset = 0; offset + CHANNEL_BYTES <= packed.length; offset += CHANNEL_BYTES)
+    channels.push({
+      channelId: packed.readUInt16LE(offset),
+      count: packed.readUInt32LE(offset + 2),
+      baselineCount: packed.readUInt32LE(offset + 6),
+      bytes: Number(packed.readBigUInt64LE(offset + 10)),
+    });
+  return channels;
+}

@@ -1,0 +1,134 @@
+/**
+ * Retention: the one policy of what goes from the disk tier.
+ *
+ * 1. A class over its own bound in bytes or age gives its oldest chunks.
+ * 2. The ring over its bound, or the file system under its reserve: the class worth least (highest rank) that has
+ *    anything evictable gives its oldest chunks; free segment files go back to the file system.
+ * A chunk that touches a held range is never touched. Each step is one small transaction: rows, totals, segments
+ * and counters go together.
+ */
+import type { TopicClass } from "../model/topic-class.ts";
+import type { Db } from "../store/database.ts";
+import type { ChunkRow, ChunkTable } from "./chunk-table.ts";
+import type { DiskSpace } from "./disk-space.ts";
+import type { Holds } from "./holds.ts";
+import { accountedCount } from "./packed-chunk.ts";
+import type { SegmentFiles } from "./segment-files.ts";
+
+/** Chunks a transaction deletes at most: a few milliseconds. */
+const CHUNKS_PER_STEP = 64;
+
+export type RetentionDeps = {
+  readonly db: Db;
+  readonly chunks: ChunkTable;
+  readonly segments: SegmentFiles;
+  readonly holds: Holds;
+  readonly space: DiskSpace;
+  readonly classes: readonly TopicClass[];
+  /** Log time now. */
+  readonly nowNs: () => bigint;
+  /** Inside the transaction. */
+  readonly countEvicted: (bootId: string, channelId: number, count: number) => void;
+};
+
+export class Retention {
+  readonly #deps: RetentionDeps;
+
+  constructor(deps: RetentionDeps) {
+    this.#deps = deps;
+  }
+
+  /** Does one step if anything is due. True: it did, and there may be more. */
+  step(): boolean {
+    for (const topicClass of this.#deps.classes) {
+      const { name, diskMsMax, diskBytesMax } = topicClass;
+      const excess = diskBytesMax > 0 ? this.#bytesOf(name) - diskBytesMax : 0;
+      if (excess > 0 && this.#evict(this.#oldest(name, excess))) return true;
+      if (diskMsMax > 0 && this.#evict(this.#expired(name, diskMsMax))) return true;
+    }
+    return this.#makeRoom(this.#deps.space.headroomBytes);
+  }
+
+  /** Evicts until so many bytes more are allowed. False: nothing is left that may go. */
+  makeRoomFor(bytes: number): boolean {
+    while (this.#deps.space.excess(bytes) > 0) if (!this.#makeRoom(bytes)) return false;
+    return true;
+  }
+
+  #makeRoom(bytes: number): boolean {
+    const { space } = this.#deps;
+    if (space.isFileTooLarge(bytes) && space.giveBack()) return true;
+    const excess = space.excess(bytes);
+    return excess > 0 && this.#namesByValue().some((name) => this.#evict(this.#oldest(name, excess)));
+  }
+
+  /** Least value first; a class that the configuration no longer knows is worth nothing. */
+  #namesByValue(): string[] {
+    const rankOf = new Map(this.#deps.classes.map((topicClass) => [topicClass.name, topicClass.rank]));
+    const rank = (name: string) => rankOf.get(name) ?? Number.POSITIVE_INFINITY;
+    const names = [...this.#deps.chunks.totals.keys()].filter((name) => this.#bytesOf(name) > 0);
+    return names.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(b) - rank(a)));
+  }
+
+  #bytesOf(name: string): number {
+    return this.#deps.chunks.totals.get(name)?.bytes ?? 0;
+  }
+
+  /** The oldest chunks of a class that nobody holds, until `bytes` are together. */
+  #oldest(name: string, bytes: number): ChunkRow[] {
+    const victims: ChunkRow[] = [];
+    let sum = 0;
+    for (const victim of this.#unheld(name)) {
+      victims.push(victim);
+      sum += victim.size;
+      if (sum >= bytes || victims.length >= CHUNKS_PER_STEP) break;
+    }
+    return victims;
+  }
+
+  #expired(name: string, msMax: number): ChunkRow[] {
+    const limitNs = this.#deps.nowNs() - BigInt(Math.round(msMax * 1e6));
+    const victims: ChunkRow[] = [];
+    for (const victim of this.#unheld(name)) {
+      if (victim.endNs >= limitNs || victims.length >= CHUNKS_PER_STEP) break;
+      victims.push(victim);
+    }
+    return victims;
+  }
+
+  /** Oldest first; what is held is jumped over by its range. Of more rows of one instant than a page, some come later. */
+  *#unheld(name: string): Generator<ChunkRow> {
+    let afterNs = -1n;
+    for (;;) {
+      const page = this.#deps.chunks.page(name, afterNs, CHUNKS_PER_STEP);
+      let next = page.at(-1)?.startNs;
+      for (const victim of page) {
+        const heldUntil = this.#deps.holds.heldUntil(victim.startNs, victim.endNs);
+        if (heldUntil === undefined) yield victim;
+        else if (heldUntil > victim.startNs) {
+          next = heldUntil;
+          break;
+        }
+      }
+      if (next === undefined) return;
+      afterNs = next;
+    }
+  }
+
+  #evict(victims: readonly ChunkRow[]): boolean {
+    if (victims.length === 0) return false;
+    const { db, chunks, segments, countEvicted } = this.#deps;
+    const perSegment = new Map<number, number>();
+    for (const { segment } of victims)
+      if (segment !== undefined) perSegment.set(segment, (perSegment.get(segment) ?? 0) + 1);
+    db.transaction(() => {
+      chunks.delete(victims);
+      segments.saveRemoval(perSegment);
+      for (const { bootId, channels } of victims)
+        for (const channel of channels) countEvicted(bootId, channel.channelId, accountedCount(channel));
+    }).immediate();
+    chunks.removed(victims);
+    segments.removed(perSegment);
+    return true;
+  }
+}

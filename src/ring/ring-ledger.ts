@@ -1,0 +1,38 @@
+/** What the ring tells the ledger, and when: the counters commit in the ring's own transactions. */
+import type { Loss, LossReason } from "../model/loss.ts";
+import type { Db } from "../store/database.ts";
+
+/** What is added to a topic's counters of a boot; a move between two of them is a minus and a plus. */
+export type CountChange = {
+  readonly received?: number;
+  readonly receivedBytes?: number;
+  readonly inMemory?: number;
+  readonly stored?: number;
+  readonly storedBytes?: number;
+  readonly reduced?: number;
+  readonly evicted?: number;
+  readonly dropped?: { readonly reason: LossReason; readonly count: number };
+};
+
+export interface RingLedger {
+  /** Inside the migration that makes a new `ring.db`. */
+  createTables(db: Db): void;
+  /** The ring is open: counters live in this database, `add` is for this boot. */
+  attach(db: Db, bootId: string): void;
+  /** Counts with the next `save`. */
+  add(topic: string, change: CountChange): void;
+  /** Counts at once, within the present transaction, for any boot. */
+  write(bootId: string, topic: string, change: CountChange): void;
+  /** A row of the loss ledger; the counters are not touched. */
+  addLoss(loss: Loss): void;
+  readonly isDirty: boolean;
+  /** Inside the ring's transaction; `saved` after it. */
+  save(): void;
+  saved(): void;
+  /** Writes the rows of `addLoss` to the journal, if the disk takes them. */
+  saveLosses(): void;
+  /** What was in memory is gone with the process: reduced, or dropped (crash) if an episode wanted it. */
+  forgetMemory(bootId: string, wasWanted: boolean): void;
+  /** Of this boot. */
+  receivedByTopic(): ReadonlyMap<string, number>;
+}

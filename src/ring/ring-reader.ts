@@ -1,0 +1,305 @@
+/**
+ * Reads the ring from another thread, or from a copied folder: a read-only connection and the segment files.
+ *
+ * Only what was committed is seen. Rows are read in pages by short queries, so that a long read never stops the
+ * checkpoint; retention may delete and overwrite a chunk meanwhile. Before its bytes are handed out a segment's
+ * header is compared with the row and the bytes with their CRC-32, so other or torn bytes never pass: a chunk that
+ * vanished or is damaged is skipped by `messages` and told to `onProblem`.
+ */
+import { closeSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import type { Channel } from "../model/channel.ts";
+import type { ChunkChannel } from "../model/chunk.ts";
+import { Fault } from "../std/fault.ts";
+import { type Db, openDatabaseForReading } from "../store/database.ts";
+import { decompressFrame } from "./lz4-frame.ts";
+import { mergeChunks } from "./message-merge.ts";
+import type { RingMessage } from "./message-record.ts";
+import { type Compression, decodeChannels } from "./packed-chunk.ts";
+import { matchSegmentHeader } from "./segment-header.ts";
+import { CHUNK_SPAN_NS_MAX, RING_FILE, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
+
+export type RingQuery = {
+  /** Both ends belong to the range. */
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly channelIds?: ReadonlySet<number>;
+  readonly kinds?: ReadonlySet<"full" | "baseline">;
+};
+
+export type StoredChunk = {
+  readonly id: number;
+  readonly kind: "full" | "baseline";
+  readonly className: string;
+  readonly isLocal: boolean;
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly bootId: string;
+  readonly channels: readonly ChunkChannel[];
+  readonly bodySize: number;
+  /** Of the body. */
+  readonly crc32: number;
+  readonly compression: Compression;
+  readonly storedSize: number;
+  /**
+   * The stored bytes, checked against their CRC: an LZ4 frame, or the body where compression is "".
+   * Throws `Fault("chunk_gone")` if retention was faster, `Fault("corrupt_chunk")` if they are damaged.
+   */
+  read(): Uint8Array;
+};
+
+export type ReadProblem = {
+  readonly chunk: StoredChunk;
+  readonly code: "chunk_gone" | "corrupt_chunk";
+  readonly reason: string;
+};
+export type RingReaderOptions = { readonly onProblem?: (problem: ReadProblem) => void };
+
+const ROWS_PER_PAGE = 256;
+/** A body the builder cannot have made: a damaged row must not make the reader allocate it. */
+const BODY_BYTES_MAX = 1024 * 1024 * 1024;
+const OPEN_SEGMENTS_MAX = 16;
+/** Header and alignment never take more than this beside the bytes. */
+const HEADER_BYTES_MAX = 65_536 + 4096;
+
+type Place = {
+  readonly segment: number | null;
+  readonly offset: number;
+  readonly size: number;
+  readonly storedCrc32: number;
+};
+
+type Row = Readonly<
+  Record<
+    | "id"
+    | "boot"
+    | "is_local"
+    | "start_ns"
+    | "end_ns"
+    | "body_size"
+    | "crc32"
+    | "stored_size"
+    | "stored_crc32"
+    | "size",
+    bigint
+  >
+> & {
+  readonly kind: "full" | "baseline";
+  readonly class_name: string;
+  readonly channels: Buffer;
+  readonly compression: Compression;
+  readonly segment: bigint | null;
+  readonly offset: bigint | null;
+};
+
+export class RingReader {
+  readonly #folder: string;
+  readonly #db: Db;
+  readonly #onProblem: (problem: ReadProblem) => void;
+  readonly #descriptors = new Map<number, number>();
+
+  private constructor(folder: string, db: Db, options: RingReaderOptions) {
+    this.#folder = folder;
+    this.#db = db;
+    this.#onProblem = options.onProblem ?? (() => {});
+  }
+
+  /** The ring must have been made by `Ring.open` before. */
+  static open(folder: string, options: RingReaderOptions = {}): RingReader {
+    return new RingReader(folder, openDatabaseForReading(join(folder, RING_FILE)), options);
+  }
+
+  channels(): ReadonlyMap<number, Channel> {
+    return new Map(readChannels(this.#db).map((channel) => [channel.id, channel]));
+  }
+
+  /** What touches the range, by start time; quarantined chunks are left out. */
+  *chunks(query: RingQuery): Generator<StoredChunk> {
+    const bootIds = new Map(readBoots(this.#db).map(({ id, bootId }) => [id, bootId]));
+    let after = { startNs: query.startNs - CHUNK_SPAN_NS_MAX, id: 0n };
+    for (;;) {
+      const rows = this.#page(query, after.startNs, after.id);
+      for (const row of rows) {
+        const chunk = this.#toChunk(row, bootIds.get(Number(row.boot)) ?? "");
+        if (isWanted(chunk, query)) yield chunk;
+      }
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < ROWS_PER_PAGE) return;
+      after = { startNs: last.start_ns, id: last.id };
+    }
+  }
+
+  /** The chunk's body: a run of message records. Throws as `read` does. */
+  decompress(chunk: StoredChunk): Uint8Array {
+    const stored = chunk.read();
+    if (chunk.compression === "") return stored;
+    const body = decompressFrame(stored, chunk.bodySize);
+    if (crc32(body) !== chunk.crc32) throw corrupt(chunk.id, "Its body does not match its checksum.");
+    return body;
+  }
+
+  /** In order of log_time, no message twice: what is in a full chunk and in a baseline one comes once. */
+  *messages(query: RingQuery): Generator<RingMessage> {
+    yield* mergeChunks(this.chunks(query), query, (chunk) => this.#bodyOrProblem(chunk));
+  }
+
+  /** The last message of each latched or rarely sent channel at or before an instant. */
+  latched(beforeNs: bigint): RingMessage[] {
+    type Latched = Record<"channel_id" | "log_time_ns" | "boot" | "sequence" | "publish_time_ns", bigint> & {
+      bytes: Buffer;
+    };
+    const bootIds = new Map(readBoots(this.#db).map(({ id, bootId }) => [id, bootId]));
+    const rows = this.#db
+      .prepare<[bigint], Latched>(
+        "SELECT * FROM latched WHERE log_time_ns <= ? ORDER BY channel_id, log_time_ns, sequence",
+      )
+      .safeIntegers()
+      .all(beforeNs);
+    const last = new Map(rows.map((row) => [row.channel_id, row]));
+    return [...last.values()].map((row) => ({
+      channelId: Number(row.channel_id),
+      sequence: Number(row.sequence),
+      logTimeNs: row.log_time_ns,
+      publishTimeNs: row.publish_time_ns,
+      bytes: row.bytes,
+      bootId: bootIds.get(Number(row.boot)) ?? "",
+    }));
+  }
+
+  [Symbol.dispose](): void {
+    for (const fd of this.#descriptors.values()) closeSync(fd);
+    this.#descriptors.clear();
+    this.#db.close();
+  }
+
+  #page(query: RingQuery, startNs: bigint, id: bigint): Row[] {
+    return this.#db
+      .prepare<[bigint, bigint, bigint, bigint], Row>(
+        `SELECT id, boot, class_name, is_local, kind, start_ns, end_ns, channels, body_size, crc32, compression,
+           stored_size, stored_crc32, size, segment, offset FROM chunk
+         WHERE (start_ns, id) > (?, ?) AND start_ns <= ? AND end_ns >= ? AND quarantine IS NULL
+         ORDER BY start_ns, id LIMIT ${ROWS_PER_PAGE}`,
+      )
+      .safeIntegers()
+      .all(startNs, id, query.endNs, query.startNs);
+  }
+
+  #toChunk(row: Row, bootId: string): StoredChunk {
+    const place: Place = {
+      segment: row.segment === null ? null : Number(row.segment),
+      offset: Number(row.offset ?? 0n),
+      size: Number(row.size),
+      storedCrc32: Number(row.stored_crc32),
+    };
+    const chunk: StoredChunk = {
+      id: Number(row.id),
+      kind: row.kind,
+      className: row.class_name,
+      isLocal: row.is_local !== 0n,
+      startNs: row.start_ns,
+      endNs: row.end_ns,
+      bootId,
+      channels: decodeChannels(row.channels),
+      bodySize: Number(row.body_size),
+      crc32: Number(row.crc32),
+      compression: row.compression,
+      storedSize: Number(row.stored_size),
+      read: () => this.#read(chunk, place),
+    };
+    return chunk;
+  }
+
+  #read(chunk: StoredChunk, place: Place): Uint8Array {
+    const bytes = place.segment === null ? this.#readInline(chunk) : this.#readSegment(chunk, place.segment, place);
+    if (bytes.length !== chunk.storedSize || chunk.bodySize > BODY_BYTES_MAX)
+      throw corrupt(chunk.id, "Its size is not what its row says.");
+    if (crc32(bytes) !== place.storedCrc32) {
+      this.#assertPresent(chunk);
+      throw corrupt(chunk.id, "Its bytes do not match their checksum.");
+    }
+    return bytes;
+  }
+
+  #readInline(chunk: StoredChunk): Uint8Array {
+    const row = this.#db
+      .prepare<[number], { payload: Buffer | null }>("SELECT payload FROM chunk WHERE id = ?")
+      .get(chunk.id);
+    if (row === undefined) throw gone(chunk.id);
+    return row.payload ?? new Uint8Array(0);
+  }
+
+  #readSegment(chunk: StoredChunk, segment: number, { offset, size }: Place): Uint8Array {
+    if (size > chunk.storedSize + HEADER_BYTES_MAX) throw corrupt(chunk.id, "Its size is not what its row says.");
+    for (const isFresh of [false, true]) {
+      const bytes = this.#readAt(segment, offset, size, isFresh);
+      const headerLength = bytes === undefined ? undefined : matchSegmentHeader(bytes, chunk.id, chunk.storedSize);
+      if (bytes !== undefined && headerLength !== undefined)
+        return bytes.subarray(headerLength, headerLength + chunk.storedSize);
+    }
+    this.#assertPresent(chunk);
+    throw corrupt(chunk.id, "Its header in the segment file is not its own, or the file is gone.");
+  }
+
+  /** A descriptor that was kept may be of a file that was given back and made anew: `isFresh` opens it again. */
+  #readAt(segment: number, offset: number, size: number, isFresh: boolean): Buffer | undefined {
+    const fd = this.#descriptor(segment, isFresh);
+    if (fd === undefined) return undefined;
+    const bytes = Buffer.allocUnsafeSlow(size);
+    let filled = 0;
+    while (filled < size) {
+      const count = readSync(fd, bytes, filled, size - filled, offset + filled);
+      if (count === 0) break;
+      filled += count;
+    }
+    return bytes.subarray(0, filled);
+  }
+
+  #descriptor(segment: number, isFresh: boolean): number | undefined {
+    const kept = this.#descriptors.get(segment);
+    if (kept !== undefined && !isFresh) return kept;
+    if (kept !== undefined) closeSync(kept);
+    this.#descriptors.delete(segment);
+    const [oldest] = this.#descriptors;
+    if (oldest !== undefined && this.#descriptors.size >= OPEN_SEGMENTS_MAX) {
+      closeSync(oldest[1]);
+      this.#descriptors.delete(oldest[0]);
+    }
+    try {
+      const fd = openSync(join(this.#folder, SEGMENTS_FOLDER, segmentFileName(segment)), "r");
+      this.#descriptors.set(segment, fd);
+      return fd;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      throw error;
+    }
+  }
+
+  /** Tells a chunk that retention deleted from one that is damaged. */
+  #assertPresent(chunk: StoredChunk): void {
+    if (this.#db.prepare("SELECT 1 FROM chunk WHERE id = ?").get(chunk.id) === undefined) throw gone(chunk.id);
+  }
+
+  #bodyOrProblem(chunk: StoredChunk): Uint8Array | undefined {
+    try {
+      return this.decompress(chunk);
+    } catch (error) {
+      if (!(error instanceof Fault) || (error.code !== "chunk_gone" && error.code !== "corrupt_chunk")) throw error;
+      this.#onProblem({ chunk, code: error.code, reason: error.message });
+      return undefined;
+    }
+  }
+}
+
+function isWanted(chunk: StoredChunk, { channelIds, kinds }: RingQuery): boolean {
+  if (kinds !== undefined && !kinds.has(chunk.kind)) return false;
+  return channelIds === undefined || chunk.channels.some(({ channelId }) => channelIds.has(channelId));
+}
+
+function gone(id: number): Fault {
+  return new Fault("chunk_gone", `Chunk ${id} was evicted while it was being read.`, "Nothing is broken: it was old.");
+}
+
+function corrupt(id: number, reason: string): Fault {
+  return new Fault("corrupt_chunk", `Chunk ${id} is damaged. ${reason}`, "It is set aside; check the disk's health.");
+}

@@ -1,0 +1,44 @@
+/** What the ring says of itself. */
+
+export type ClassStatus = {
+  readonly className: string;
+  readonly rank: number;
+  readonly tier: "disk" | "memory";
+  readonly chunks: number;
+  readonly diskBytes: number;
+  /** The history on disk; undefined while there is none. */
+  readonly oldestNs: bigint | undefined;
+  readonly newestNs: bigint | undefined;
+  readonly memoryBytes: number;
+  readonly memoryOldestNs: bigint | undefined;
+};
+
+export type RingStatus = {
+  readonly classes: readonly ClassStatus[];
+  readonly chunks: number;
+  readonly diskBytes: number;
+  readonly diskBytesMax: number;
+  /** Free on the file system. */
+  readonly freeBytes: number;
+  /** Until the bound is reached at the rate since opening; undefined: full, or too early to say. */
+  readonly hoursLeft: number | undefined;
+  readonly memoryBytes: number;
+  /** In memory, and on its way to the disk. */
+  readonly backlogBytes: number;
+  readonly holds: number;
+  readonly isFullRate: boolean;
+  /** The disk is full or broken; capture goes on in memory. */
+  readonly isDiskRefusing: boolean;
+  /** From the last promotion to its window being durable. */
+  readonly lightLagMs: number | undefined;
+  readonly heavyLagMs: number | undefined;
+};
+
+export type CommitResult = {
+  readonly isDurable: boolean;
+  /** Chunks that got their rows. */
+  readonly rows: number;
+  readonly ms: number;
+  /** Of a commit that is not durable. */
+  readonly reason: string | undefined;
+};

@@ -1,0 +1,308 @@
+/**
+ * Segment files: preallocated, of one size, one sequence per topic class (and locality), so that value order and
+ * not physical order decides what goes.
+ *
+ * Order of writes: bytes → fdatasync → the transaction whose rows refer to them. A page that holds committed bytes
+ * is never written again (chunks start at multiples of 4 KiB), and a segment is filled anew only after the
+ * transaction that deleted its last chunk. A crash leaves bytes beyond `used`, which the next append overwrites, or
+ * a file without a row, which opening removes.
+ */
+import { closeSync, fdatasyncSync, openSync, readdirSync, rmSync, writevSync } from "node:fs";
+import { join } from "node:path";
+import { type Native, preallocate } from "../native/addon.ts";
+import { syncFolder } from "../std/durable-file.ts";
+import { Fault } from "../std/fault.ts";
+import type { Db } from "../store/database.ts";
+import type { PackedChunk } from "./packed-chunk.ts";
+import { encodeSegmentHeader } from "./segment-header.ts";
+import { segmentFileName } from "./tables.ts";
+
+const ALIGNMENT = 4096;
+
+/** The calls that meet a full or broken disk, so that a test can break them. */
+export type SegmentIo = {
+  preallocate(fd: number, sizeBytes: number): void;
+  write(fd: number, buffers: readonly Uint8Array[], offset: number): void;
+  sync(fd: number): void;
+};
+
+export function realSegmentIo(native: Native | undefined): SegmentIo {
+  return {
+    preallocate: (fd, sizeBytes) => preallocate(native, fd, sizeBytes),
+    write: writeFully,
+    sync: fdatasyncSync,
+  };
+}
+
+export type Location = {
+  readonly segment: number;
+  readonly offset: number;
+  /** Header, bytes and alignment. */
+  readonly size: number;
+};
+
+type Segment = {
+  readonly id: number;
+  readonly size: number;
+  /** "" while free. */
+  sequence: string;
+  used: number;
+  /** Chunks with a committed row, and those whose row comes with the next commit. */
+  chunks: number;
+  pending: number;
+  fd: number | undefined;
+  isDirty: boolean;
+  /** Somebody took the file away; its chunks' readers will say so. */
+  isMissing: boolean;
+};
+
+export type SegmentFilesOptions = {
+  readonly folder: string;
+  readonly segmentBytes: number;
+  readonly io: SegmentIo;
+  /** Asked before a file is added; false: the ring's bound or reserve does not allow it. */
+  readonly mayGrow: (bytes: number) => boolean;
+};
+
+export class SegmentFiles {
+  readonly #options: SegmentFilesOptions;
+  readonly #db: Db;
+  readonly #segments = new Map<number, Segment>();
+  readonly #currentBySequence = new Map<string, Segment>();
+
+  private constructor(db: Db, options: SegmentFilesOptions) {
+    this.#db = db;
+    this.#options = options;
+  }
+
+  static open(db: Db, options: SegmentFilesOptions): SegmentFiles {
+    const files = new SegmentFiles(db, options);
+    type Row = { id: number; sequence: string; size: number; used: number; chunks: number };
+    for (const row of db.prepare<[], Row>("SELECT * FROM segment ORDER BY id").all())
+      files.#segments.set(row.id, { ...row, pending: 0, fd: undefined, isDirty: false, isMissing: false });
+    files.#reconcile();
+    for (const segment of files.#segments.values()) files.#continueWith(segment);
+    return files;
+  }
+
+  /** Bytes of all files, free ones included. */
+  get allocatedBytes(): number {
+    return sum(this.#segments.values(), (segment) => segment.size);
+  }
+
+  get freeBytes(): number {
+    return sum(this.#segments.values(), (segment) => (segment.sequence === "" ? segment.size : 0));
+  }
+
+  /** Writes behind the sequence's last chunk. Throws what the disk says; then nothing refers to the bytes. */
+  append(sequence: string, chunk: PackedChunk, chunkId: number, bootId: string): Location {
+    const header = encodeSegmentHeader(chunk, chunkId, bootId);
+    const size = Math.ceil((header.length + chunk.payload.length) / ALIGNMENT) * ALIGNMENT;
+    const segment = this.#segmentFor(sequence, size);
+    const offset = segment.used;
+    this.#options.io.write(this.#descriptor(segment), [header, chunk.payload], offset);
+    segment.isDirty = true;
+    segment.used += size;
+    segment.pending += 1;
+    return { segment: segment.id, offset, size };
+  }
+
+  /** Makes all appended bytes durable. Throws what the disk says; `abandon` then names what must not be trusted. */
+  sync(): void {
+    for (const segment of this.#segments.values()) {
+      if (!segment.isDirty) continue;
+      this.#options.io.sync(this.#descriptor(segment));
+      segment.isDirty = false;
+      if (this.#currentBySequence.get(segment.sequence) !== segment) this.#close(segment);
+    }
+  }
+
+  /**
+   * After a failed sync the kernel may have dropped the pages (and says so only once): the unsynced chunks of these
+   * segments are gone, and nothing more is written there. Returns the segments.
+   */
+  abandon(): ReadonlySet<number> {
+    const abandoned = [...this.#segments.values()].filter((segment) => segment.isDirty);
+    for (const segment of abandoned) {
+      this.#currentBySequence.delete(segment.sequence);
+      segment.isDirty = false;
+      segment.pending = 0;
+      this.#close(segment);
+    }
+    return new Set(abandoned.map((segment) => segment.id));
+  }
+
+  /** Inside the transaction that adds the pending chunks' rows. */
+  saveRows(): void {
+    const upsert = this.#db.prepare(
+      `INSERT INTO segment (id, sequence, size, used, chunks) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)
+       DO UPDATE SET sequence = excluded.sequence, used = excluded.used, chunks = excluded.chunks`,
+    );
+    for (const { id, sequence, size, used, chunks, pending } of this.#segments.values())
+      if (pending > 0) upsert.run(id, sequence, size, used, chunks + pending);
+  }
+
+  /** After that transaction. */
+  committed(): void {
+    for (const segment of this.#segments.values()) {
+      segment.chunks += segment.pending;
+      segment.pending = 0;
+    }
+  }
+
+  /** A pending chunk that will get no row after all. */
+  forget(location: Location): void {
+    const segment = this.#segments.get(location.segment);
+    if (segment === undefined) return;
+    segment.pending -= 1;
+    if (segment.chunks === 0 && segment.pending === 0) this.#free(segment);
+  }
+
+  /** Inside the transaction that deletes rows: `counts` chunks of each segment go. Call `removed` after it. */
+  saveRemoval(counts: ReadonlyMap<number, number>): void {
+    const update = this.#db.prepare("UPDATE segment SET chunks = ?, sequence = ?, used = ? WHERE id = ?");
+    for (const [id, count] of counts) {
+      const segment = this.#segments.get(id);
+      if (segment === undefined) continue;
+      const isFree = this.#isFreedBy(segment, count);
+      update.run(segment.chunks - count, isFree ? "" : segment.sequence, isFree ? 0 : segment.used, id);
+    }
+  }
+
+  removed(counts: ReadonlyMap<number, number>): void {
+    for (const [id, count] of counts) {
+      const segment = this.#segments.get(id);
+      if (segment === undefined) continue;
+      if (this.#isFreedBy(segment, count)) this.#free(segment);
+      segment.chunks -= count;
+    }
+  }
+
+  /** Gives a free file back to the file system. False: there is none. */
+  shrink(): boolean {
+    for (const segment of this.#segments.values()) {
+      if (segment.sequence !== "") continue;
+      this.#remove(segment);
+      return true;
+    }
+    return false;
+  }
+
+  [Symbol.dispose](): void {
+    for (const segment of this.#segments.values()) this.#close(segment);
+  }
+
+  #isFreedBy(segment: Segment, count: number): boolean {
+    return segment.chunks === count && segment.pending === 0;
+  }
+
+  #free(segment: Segment): void {
+    if (this.#currentBySequence.get(segment.sequence) === segment) this.#currentBySequence.delete(segment.sequence);
+    segment.sequence = "";
+    segment.used = 0;
+    segment.isDirty = false;
+    if (segment.size !== this.#options.segmentBytes || segment.isMissing) this.#remove(segment);
+  }
+
+  /** The file goes first: a row without a file is mended at opening, as is a file without a row. */
+  #remove(segment: Segment): void {
+    this.#close(segment);
+    rmSync(this.#path(segment.id), { force: true });
+    this.#segments.delete(segment.id);
+    this.#db.prepare("DELETE FROM segment WHERE id = ?").run(segment.id);
+  }
+
+  #segmentFor(sequence: string, size: number): Segment {
+    const current = this.#currentBySequence.get(sequence);
+    if (current !== undefined && current.used + size <= current.size) return current;
+    const next = this.#takeFree(size) ?? this.#create(Math.max(size, this.#options.segmentBytes));
+    next.sequence = sequence;
+    // A chunk larger than a segment has a file of its own, and the sequence goes on in its present one.
+    if (next.size === this.#options.segmentBytes || current === undefined) this.#currentBySequence.set(sequence, next);
+    if (current !== undefined && !current.isDirty && current !== this.#currentBySequence.get(sequence))
+      this.#close(current);
+    return next;
+  }
+
+  #takeFree(size: number): Segment | undefined {
+    for (const segment of this.#segments.values()) if (segment.sequence === "" && segment.size >= size) return segment;
+    return undefined;
+  }
+
+  #create(size: number): Segment {
+    if (!this.#options.mayGrow(size))
+      throw new Fault("ring_full", "The ring's bound leaves no room for another segment.", "Raise ring.bytes_max.");
+    const free = size === this.#options.segmentBytes ? this.#takeFree(size) : undefined; // making room may have freed one
+    if (free !== undefined) return free;
+    const id = 1 + Math.max(0, ...this.#segments.keys());
+    const path = this.#path(id);
+    const fd = openSync(path, "w+", 0o640);
+    try {
+      this.#options.io.preallocate(fd, size);
+      fdatasyncSync(fd);
+      syncFolder(this.#options.folder);
+    } catch (error) {
+      closeSync(fd);
+      rmSync(path);
+      throw error;
+    }
+    const segment: Segment = {
+      ...{ id, size, sequence: "", used: 0, chunks: 0, pending: 0 },
+      ...{ fd, isDirty: false, isMissing: false },
+    };
+    this.#segments.set(id, segment);
+    return segment;
+  }
+
+  /** Of a sequence's segments the roomiest is the one it was filling. */
+  #continueWith(segment: Segment): void {
+    const current = this.#currentBySequence.get(segment.sequence);
+    const isRoomier = current === undefined || segment.size - segment.used > current.size - current.used;
+    if (segment.sequence !== "" && isRoomier) this.#currentBySequence.set(segment.sequence, segment);
+  }
+
+  #descriptor(segment: Segment): number {
+    segment.fd ??= openSync(this.#path(segment.id), "r+");
+    return segment.fd;
+  }
+
+  #close(segment: Segment): void {
+    if (segment.fd === undefined) return;
+    closeSync(segment.fd);
+    segment.fd = undefined;
+  }
+
+  /** Files without a row go; a row without a file keeps its chunks' rows (their readers will say so) but no more. */
+  #reconcile(): void {
+    const names = new Set(readdirSync(this.#options.folder).filter((name) => name.endsWith(".seg")));
+    for (const segment of [...this.#segments.values()]) {
+      if (names.delete(segmentFileName(segment.id))) continue;
+      if (segment.chunks > 0) {
+        segment.used = segment.size;
+        segment.isMissing = true;
+      } else {
+        this.#segments.delete(segment.id);
+        this.#db.prepare("DELETE FROM segment WHERE id = ?").run(segment.id);
+      }
+    }
+    for (const name of names) rmSync(join(this.#options.folder, name));
+  }
+
+  #path(id: number): string {
+    return join(this.#options.folder, segmentFileName(id));
+  }
+}
+
+function writeFully(fd: number, buffers: readonly Uint8Array[], offset: number): void {
+  const total = sum(buffers, (buffer) => buffer.length);
+  let written = writevSync(fd, [...buffers], offset);
+  if (written === total) return;
+  const rest = Buffer.concat(buffers);
+  while (written < total) written += writevSync(fd, [rest.subarray(written)], offset + written);
+}
+
+function sum<T>(items: Iterable<T>, of: (item: T) => number): number {
+  let total = 0;
+  for (const item of items) total += of(item);
+  return total;
+}

@@ -1,0 +1,153 @@
+/**
+ * The ring's tables in `ring.db`: one row per chunk, always.
+ *
+ * A chunk's bytes lie inline in its row (`payload`) or at (`segment`, `offset`) in a segment file; `size` is what
+ * they take on disk, header and alignment included. `class_total` and `segment.chunks` are kept by the same
+ * transactions as the rows, so that nothing has to be counted at opening. All instants are INTEGER ns.
+ */
+
+import type { Channel, MessageEncoding, SchemaEncoding } from "../model/channel.ts";
+import type { BootAnchor } from "../model/chunk.ts";
+import { Fault } from "../std/fault.ts";
+import type { Db } from "../store/database.ts";
+
+export const RING_FILE = "ring.db";
+export const SEGMENTS_FOLDER = "segments";
+
+/**
+ * What a chunk may span at most. The builder closes one after a second; a reader that looks for what touches an
+ * instant looks back so far by start time.
+ */
+export const CHUNK_SPAN_NS_MAX = 10_000_000_000n;
+
+export function segmentFileName(id: number): string {
+  return `${String(id).padStart(8, "0")}.seg`;
+}
+
+export function createRingTables(db: Db): void {
+  db.exec(`
+    CREATE TABLE boot (
+      id INTEGER PRIMARY KEY, boot_id TEXT NOT NULL UNIQUE, monotonic_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
+      last_commit_ns INTEGER NOT NULL, is_closed INTEGER NOT NULL, is_capturing INTEGER NOT NULL);
+    CREATE TABLE schema (
+      id INTEGER PRIMARY KEY, name TEXT NOT NULL, encoding TEXT NOT NULL, text TEXT NOT NULL,
+      UNIQUE (name, encoding, text));
+    CREATE TABLE channel (
+      id INTEGER PRIMARY KEY, topic TEXT NOT NULL, schema_id INTEGER NOT NULL REFERENCES schema (id),
+      message_encoding TEXT NOT NULL, class_name TEXT NOT NULL, is_local INTEGER NOT NULL, is_latched INTEGER NOT NULL);
+    CREATE TABLE chunk (
+      id INTEGER PRIMARY KEY, boot INTEGER NOT NULL REFERENCES boot (id), class_name TEXT NOT NULL,
+      is_local INTEGER NOT NULL, kind TEXT NOT NULL, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
+      channels BLOB NOT NULL, body_size INTEGER NOT NULL, crc32 INTEGER NOT NULL, compression TEXT NOT NULL,
+      stored_size INTEGER NOT NULL, stored_crc32 INTEGER NOT NULL, size INTEGER NOT NULL, quarantine TEXT,
+      segment INTEGER, offset INTEGER, payload BLOB);
+    CREATE INDEX chunk_by_time ON chunk (start_ns);
+    CREATE INDEX chunk_by_class ON chunk (class_name, start_ns);
+    CREATE TABLE segment (
+      id INTEGER PRIMARY KEY, sequence TEXT NOT NULL, size INTEGER NOT NULL, used INTEGER NOT NULL,
+      chunks INTEGER NOT NULL);
+    CREATE TABLE class_total (
+      class_name TEXT PRIMARY KEY, chunks INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE latched (
+      channel_id INTEGER NOT NULL REFERENCES channel (id), log_time_ns INTEGER NOT NULL, boot INTEGER NOT NULL,
+      sequence INTEGER NOT NULL, publish_time_ns INTEGER NOT NULL, bytes BLOB NOT NULL,
+      PRIMARY KEY (channel_id, log_time_ns, sequence));
+  `);
+}
+
+type ChannelRow = {
+  readonly id: number;
+  readonly topic: string;
+  readonly name: string;
+  readonly encoding: string;
+  readonly text: string;
+  readonly message_encoding: string;
+  readonly class_name: string;
+  readonly is_local: number;
+  readonly is_latched: number;
+};
+
+export function readChannels(db: Db): Channel[] {
+  const rows = db
+    .prepare<[], ChannelRow>("SELECT channel.*, name, encoding, text FROM channel JOIN schema ON schema.id = schema_id")
+    .all();
+  return rows.map((row) => ({
+    id: row.id,
+    topic: row.topic,
+    schema: { name: row.name, encoding: schemaEncoding(row.encoding), text: row.text },
+    messageEncoding: messageEncoding(row.message_encoding),
+    className: row.class_name,
+    isLocal: row.is_local !== 0,
+    isLatched: row.is_latched !== 0,
+  }));
+}
+
+/** A later word on the same id (it turned out to be latched) replaces the row. */
+export function writeChannel(db: Db, channel: Channel): void {
+  const { name, encoding, text } = channel.schema;
+  db.prepare("INSERT OR IGNORE INTO schema (name, encoding, text) VALUES (?, ?, ?)").run(name, encoding, text);
+  const schema = db
+    .prepare<[string, string, string], { id: number }>(
+      "SELECT id FROM schema WHERE name = ? AND encoding = ? AND text = ?",
+    )
+    .get(name, encoding, text);
+  db.prepare(
+    `INSERT INTO channel (id, topic, schema_id, message_encoding, class_name, is_local, is_latched)
+     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET topic = excluded.topic,
+       schema_id = excluded.schema_id, message_encoding = excluded.message_encoding,
+       class_name = excluded.class_name, is_local = excluded.is_local, is_latched = excluded.is_latched`,
+  ).run(
+    ...[channel.id, channel.topic, schema?.id, channel.messageEncoding, channel.className],
+    ...[Number(channel.isLocal), Number(channel.isLatched)],
+  );
+}
+
+export type BootRow = {
+  readonly id: number;
+  readonly bootId: string;
+  /** log_time up to which the last commit had everything of that opening. */
+  readonly lastCommitNs: bigint;
+  readonly isClosed: boolean;
+  /** It ended while an episode's data was still owed to the disk. */
+  readonly isCapturing: boolean;
+};
+
+/** The boots, oldest first. */
+export function readBoots(db: Db): BootRow[] {
+  type Row = { id: bigint; boot_id: string; last_commit_ns: bigint; is_closed: bigint; is_capturing: bigint };
+  const rows = db.prepare<[], Row>("SELECT * FROM boot ORDER BY id").safeIntegers().all();
+  return rows.map((row) => ({
+    id: Number(row.id),
+    bootId: row.boot_id,
+    lastCommitNs: row.last_commit_ns,
+    isClosed: row.is_closed !== 0n,
+    isCapturing: row.is_capturing !== 0n,
+  }));
+}
+
+/** Marks the boot as open, adding it if it is new. Returns its number. */
+export function openBoot(db: Db, anchor: BootAnchor, nowNs: bigint): number {
+  db.prepare(
+    `INSERT INTO boot (boot_id, monotonic_ns, wall_ns, last_commit_ns, is_closed, is_capturing)
+     VALUES (?, ?, ?, ?, 0, 0) ON CONFLICT (boot_id) DO UPDATE SET is_closed = 0, is_capturing = 0,
+       last_commit_ns = excluded.last_commit_ns`,
+  ).run(anchor.bootId, anchor.monotonicNs, anchor.wallNs, nowNs);
+  return (
+    db.prepare<[string], { id: number }>("SELECT id FROM boot WHERE boot_id = ?").get(anchor.bootId)?.id ??
+    fail("The boot's row is missing.")
+  );
+}
+
+function messageEncoding(text: string): MessageEncoding {
+  if (text === "ros1" || text === "cdr" || text === "msgpack" || text === "json") return text;
+  return fail(`Unknown message encoding "${text}".`);
+}
+
+function schemaEncoding(text: string): SchemaEncoding {
+  if (text === "ros1msg" || text === "ros2msg" || text === "jsonschema" || text === "") return text;
+  return fail(`Unknown schema encoding "${text}".`);
+}
+
+function fail(reason: string): never {
+  throw new Fault("corrupt_ring", `ring.db is damaged. ${reason}`, "Move ring.db away; episodes are not in it.");
+}

@@ -1,0 +1,266 @@
+/**
+ * The chunks of a time window as they go into a file: copied as they are stored wherever that is right.
+ *
+ * Promises: no message twice (a baseline chunk gives only what no full chunk of its channel covers); last messages
+ * of latched channels from before the window come first, in a chunk of their own; a chunk is built anew only where
+ * it mixes wanted and unwanted channels, where it is partly covered, or where it crosses the window's edge and the
+ * caller wants the cut to the message. A damaged chunk is named and left out, and then covers nothing.
+ */
+import { crc32 } from "node:zlib";
+import type { Channel } from "../model/channel.ts";
+import type { ChunkChannel } from "../model/chunk.ts";
+import { Fault } from "../std/fault.ts";
+import { earliest, latest } from "../std/nanoseconds.ts";
+import { compressFrame, decompressFrame } from "./lz4-frame.ts";
+import type { McapChunk } from "./mcap-file.ts";
+import {
+  RECORD_HEADER_BYTES,
+  type RingMessage,
+  recordChannelId,
+  recordLogTimeNs,
+  recordOffsets,
+  viewOf,
+  writeRecordHeader,
+} from "./message-record.ts";
+
+/** A chunk on disk, as the ring's reader gives it. */
+export type SourceChunk = {
+  readonly id: number;
+  readonly kind: "full" | "baseline";
+  readonly className: string;
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly bootId: string;
+  readonly channels: readonly ChunkChannel[];
+  readonly bodySize: number;
+  readonly crc32: number;
+  readonly compression: "lz4" | "";
+  /** The stored bytes. */
+  read(): Uint8Array;
+};
+
+export interface ChunkSource {
+  channels(): ReadonlyMap<number, Channel>;
+  /** Those that touch the range, ordered by start. */
+  chunks(query: { startNs: bigint; endNs: bigint; channelIds?: ReadonlySet<number> }): Iterable<SourceChunk>;
+  /** Verified. Throws `Fault("corrupt_chunk")`. */
+  decompress(chunk: SourceChunk): Uint8Array;
+  /** The last message of each latched or rare channel before an instant. */
+  latched(beforeNs: bigint): readonly RingMessage[];
+}
+
+export type WindowQuery = {
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly wants: (channel: Channel) => boolean;
+  /** Classes that are cut to the message at the window's edges; the others come by whole chunks. */
+  readonly isCut: (className: string) => boolean;
+  readonly onDamaged: (chunk: SourceChunk, reason: Fault) => void;
+};
+
+export type WindowChunk = McapChunk & {
+  readonly origin: "full" | "baseline" | "latched";
+  readonly className: string;
+  /** Payload bytes of each channel. */
+  readonly bytesByChannel: ReadonlyMap<number, number>;
+};
+
+type Keeps = (channelId: number, logTimeNs: bigint) => boolean;
+/** Ranges of a boot's channel that full chunks answer for. */
+type Coverage = Map<string, { startNs: bigint; endNs: bigint }[]>;
+
+/** Ordered by start, but for baseline chunks, which come when the full chunks around them are known. */
+export function* windowChunks(source: ChunkSource, query: WindowQuery): Generator<WindowChunk> {
+  const channels = source.channels();
+  const wanted = new Set([...channels.values()].filter(query.wants).map((channel) => channel.id));
+  yield* latchedChunks(source, query, wanted, channels);
+  const coverage: Coverage = new Map();
+  let waiting: SourceChunk[] = [];
+  for (const chunk of source.chunks({ startNs: query.startNs, endNs: query.endNs, channelIds: wanted })) {
+    const due = waiting.filter((baseline) => baseline.endNs < chunk.startNs);
+    waiting = waiting.filter((baseline) => baseline.endNs >= chunk.startNs);
+    for (const baseline of due) yield* pieceOf(source, baseline, query, wanted, coverage);
+    if (chunk.kind === "baseline") waiting.push(chunk);
+    else yield* fullPiece(source, chunk, query, wanted, coverage);
+  }
+  for (const baseline of waiting) yield* pieceOf(source, baseline, query, wanted, coverage);
+}
+
+function* fullPiece(
+  source: ChunkSource,
+  chunk: SourceChunk,
+  query: WindowQuery,
+  wanted: ReadonlySet<number>,
+  coverage: Coverage,
+): Generator<WindowChunk> {
+  let isWhole = true;
+  const onDamaged = (damaged: SourceChunk, reason: Fault): void => {
+    isWhole = false;
+    query.onDamaged(damaged, reason);
+  };
+  yield* pieceOf(source, chunk, { ...query, onDamaged }, wanted, new Map());
+  if (isWhole) for (const { channelId } of chunk.channels) cover(coverage, keyOf(chunk, channelId), chunk);
+}
+
+function* pieceOf(
+  source: ChunkSource,
+  chunk: SourceChunk,
+  query: WindowQuery,
+  wanted: ReadonlySet<number>,
+  coverage: Coverage,
+): Generator<WindowChunk> {
+  try {
+    const body = source.decompress(chunk);
+    const keeps = filterOf(chunk, query, wanted, coverage);
+    const piece = keeps === undefined ? copied(chunk, body) : rebuilt(chunk, body, keeps);
+    if (piece.index.size > 0) yield piece;
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== "corrupt_chunk") throw error;
+    query.onDamaged(chunk, error);
+  }
+}
+
+/** undefined: every message of the chunk. */
+function filterOf(
+  chunk: SourceChunk,
+  { startNs, endNs, isCut }: WindowQuery,
+  wanted: ReadonlySet<number>,
+  coverage: Coverage,
+): Keeps | undefined {
+  const isMixed = chunk.channels.some(({ channelId }) => !wanted.has(channelId));
+  const isCrossing = isCut(chunk.className) && (chunk.startNs < startNs || chunk.endNs > endNs);
+  const covering = new Map(
+    chunk.channels.map(({ channelId }) => [channelId, coveringRanges(coverage, chunk, channelId)]),
+  );
+  const isCovered = [...covering.values()].some((ranges) => ranges.length > 0);
+  if (!isMixed && !isCrossing && !isCovered) return undefined;
+  return (channelId, timeNs) =>
+    wanted.has(channelId) &&
+    (!isCrossing || (timeNs >= startNs && timeNs <= endNs)) &&
+    !covering.get(channelId)?.some((range) => timeNs >= range.startNs && timeNs <= range.endNs);
+}
+
+const keyOf = (chunk: SourceChunk, channelId: number): string => `${chunk.bootId} ${channelId}`;
+
+function coveringRanges(
+  coverage: Coverage,
+  chunk: SourceChunk,
+  channelId: number,
+): { startNs: bigint; endNs: bigint }[] {
+  const ranges = coverage.get(keyOf(chunk, channelId)) ?? [];
+  return ranges.filter((range) => range.startNs <= chunk.endNs && range.endNs >= chunk.startNs);
+}
+
+/** Remembers the last minutes of a channel's full chunks: a baseline chunk spans seconds. */
+const REMEMBERED_RANGES = 256;
+
+function cover(coverage: Coverage, key: string, { startNs, endNs }: SourceChunk): void {
+  const ranges = coverage.get(key) ?? [];
+  coverage.set(key, [...ranges.slice(-REMEMBERED_RANGES), { startNs, endNs }]);
+}
+
+function copied(chunk: SourceChunk, body: Uint8Array): WindowChunk {
+  return {
+    ...described(chunk.kind, chunk.className, body, chunk.crc32, chunk.compression),
+    records: () => chunk.read(),
+  };
+}
+
+function rebuilt(chunk: SourceChunk, body: Uint8Array, keeps: Keeps): WindowChunk {
+  const view = viewOf(body);
+  const offsets = [...recordOffsets(view)];
+  const kept = offsets.flatMap((offset, index) =>
+    keeps(recordChannelId(view, offset), recordLogTimeNs(view, offset))
+      ? [body.subarray(offset, offsets[index + 1] ?? body.byteLength)]
+      : [],
+  );
+  return packed(chunk.kind, chunk.className, Buffer.concat(kept), chunk.compression === "lz4");
+}
+
+/** The uncompressed body of a chunk of the window. Throws `Fault("corrupt_chunk")`. */
+export function bodyOf(chunk: WindowChunk): Uint8Array {
+  const records = chunk.records();
+  return chunk.compression === "lz4" ? decompressFrame(records, chunk.bodySize) : records;
+}
+
+/** A chunk of these messages, in this order. */
+export function chunkOfMessages(
+  origin: WindowChunk["origin"],
+  className: string,
+  messages: readonly Omit<RingMessage, "bootId">[],
+): WindowChunk {
+  const size = messages.reduce((sum, { bytes }) => sum + RECORD_HEADER_BYTES + bytes.byteLength, 0);
+  const body = new Uint8Array(size);
+  const view = viewOf(body);
+  let offset = 0;
+  for (const { channelId, sequence, logTimeNs, publishTimeNs, bytes } of messages) {
+    writeRecordHeader(view, offset, channelId, sequence, logTimeNs, publishTimeNs, bytes.byteLength);
+    body.set(bytes, offset + RECORD_HEADER_BYTES);
+    offset += RECORD_HEADER_BYTES + bytes.byteLength;
+  }
+  return packed(origin, className, body, true);
+}
+
+function packed(
+  origin: WindowChunk["origin"],
+  className: string,
+  body: Uint8Array,
+  isWorthTrying: boolean,
+): WindowChunk {
+  const frame = isWorthTrying ? compressFrame(body) : undefined;
+  const bytes = frame ?? body;
+  return { ...described(origin, className, body, crc32(body), frame === undefined ? "" : "lz4"), records: () => bytes };
+}
+
+function described(
+  origin: WindowChunk["origin"],
+  className: string,
+  body: Uint8Array,
+  bodyCrc32: number,
+  compression: "lz4" | "",
+): Omit<WindowChunk, "records"> {
+  const view = viewOf(body);
+  const index = new Map<number, (readonly [bigint, bigint])[]>();
+  const bytesByChannel = new Map<number, number>();
+  const offsets = [...recordOffsets(view)];
+  const times: bigint[] = [];
+  for (const [position, offset] of offsets.entries()) {
+    const channelId = recordChannelId(view, offset);
+    const logTimeNs = recordLogTimeNs(view, offset);
+    const size = (offsets[position + 1] ?? body.byteLength) - offset - RECORD_HEADER_BYTES;
+    const records = index.get(channelId) ?? [];
+    index.set(channelId, records);
+    records.push([logTimeNs, BigInt(offset)]);
+    bytesByChannel.set(channelId, (bytesByChannel.get(channelId) ?? 0) + size);
+    times.push(logTimeNs);
+  }
+  const [first = 0n] = times;
+  const startNs = times.reduce(earliest, first);
+  const endNs = times.reduce(latest, first);
+  const sizes = { bodySize: body.byteLength, crc32: bodyCrc32, compression };
+  return { origin, className, startNs, endNs, index, bytesByChannel, ...sizes };
+}
+
+/** One per class. Not those messages that a whole chunk across the window's start brings anyway. */
+function* latchedChunks(
+  source: ChunkSource,
+  query: WindowQuery,
+  wanted: ReadonlySet<number>,
+  channels: ReadonlyMap<number, Channel>,
+): Generator<WindowChunk> {
+  const crossing = [...source.chunks({ startNs: query.startNs, endNs: query.startNs, channelIds: wanted })].filter(
+    (chunk) => !query.isCut(chunk.className),
+  );
+  const messages = source
+    .latched(query.startNs)
+    .filter((message) => wanted.has(message.channelId))
+    .filter(({ channelId, logTimeNs }) => !crossing.some((chunk) => brings(chunk, channelId, logTimeNs)))
+    .toSorted((a, b) => Number(a.logTimeNs - b.logTimeNs));
+  const byClass = Map.groupBy(messages, ({ channelId }) => channels.get(channelId)?.className ?? "");
+  for (const [className, group] of byClass) yield chunkOfMessages("latched", className, group);
+}
+
+function brings(chunk: SourceChunk, channelId: number, logTimeNs: bigint): boolean {
+  const hasChannel = chunk.channels.some((channel) => channel.channelId === channelId);
+  return hasChannel && chunk.startNs <= logTimeNs && logTimeNs <= chunk.endNs;
+}

@@ -1,0 +1,179 @@
+/** A ring in a temporary folder with a builder before it, and a publisher that keeps its own list of what it sent. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createLossTable, Ledger } from "../../src/ledger/ledger.ts";
+import type { Channel } from "../../src/model/channel.ts";
+import type { TopicClass } from "../../src/model/topic-class.ts";
+import { BufferPool } from "../../src/ring/buffer-pool.ts";
+import { ChunkBuilder } from "../../src/ring/chunk-builder.ts";
+import type { RingMessage } from "../../src/ring/message-record.ts";
+import { Ring, type RingOptions } from "../../src/ring/ring.ts";
+import { type ReadProblem, RingReader } from "../../src/ring/ring-reader.ts";
+import type { SegmentIo } from "../../src/ring/segment-files.ts";
+import { ManualClock } from "../../src/std/clock.ts";
+import { type Db, openDatabase } from "../../src/store/database.ts";
+import { silentLog } from "../../src/telemetry/log.ts";
+
+export const START_NS = 1_800_000_000_000_000_000n;
+export const MS = 1_000_000n;
+
+export function topicClass(name: string, changes: Partial<TopicClass> = {}): TopicClass {
+  const isLight = name === "light";
+  return {
+    ...{ name, rank: isLight ? 0 : 2, tier: isLight ? "disk" : "memory", baselineHz: isLight ? 0 : 1 },
+    ...{ memoryMs: 10_000, memoryBytesMax: 64 * 1024 * 1024, diskMsMax: 0, diskBytesMax: 0, queueLength: 10 },
+    ...changes,
+  };
+}
+
+export const LIGHT = topicClass("light");
+export const CAMERA = topicClass("camera");
+
+export function channel(id: number, topic: string, className: string, changes: Partial<Channel> = {}): Channel {
+  const schema = { name: "std_msgs/msg/String", encoding: "ros2msg", text: "string data" } as const;
+  return { id, topic, schema, messageEncoding: "cdr", className, isLocal: false, isLatched: false, ...changes };
+}
+
+export type Sent = { readonly channelId: number; readonly logTimeNs: bigint; readonly bytes: Uint8Array };
+
+export type RigOptions = Partial<RingOptions> & {
+  readonly io?: SegmentIo;
+  readonly bootId?: string;
+  readonly poolBytes?: number;
+};
+
+export class Rig implements Disposable {
+  readonly folder: string;
+  readonly clock: ManualClock;
+  readonly journal: Db;
+  readonly ledger: Ledger;
+  readonly ring: Ring;
+  readonly pool: BufferPool;
+  readonly builder: ChunkBuilder;
+  readonly sent: Sent[] = [];
+  readonly #classes: readonly TopicClass[];
+  readonly #ownsFolder: boolean;
+
+  constructor(options: RigOptions = {}, folder?: string, nowNs = START_NS) {
+    this.#ownsFolder = folder === undefined;
+    this.folder = folder ?? mkdtempSync(join(tmpdir(), "lode-ring-"));
+    this.clock = new ManualClock(nowNs);
+    this.journal = openDatabase(join(this.folder, "journal.db"), [createLossTable]);
+    this.ledger = new Ledger(this.journal, { log: silentLog });
+    this.#classes = options.classes ?? [LIGHT, CAMERA];
+    const anchor = { bootId: options.bootId ?? "boot-1", monotonicNs: 0n, wallNs: nowNs };
+    const { io, bootId: _, poolBytes = 64 * 1024 * 1024, ...ringOptions } = options;
+    this.ring = Ring.open(
+      {
+        ...{ folder: this.folder, bytesMax: 1e9, reserveBytes: 0, segmentBytes: 1024 * 1024 },
+        ...{ ...ringOptions, classes: this.#classes },
+      },
+      { clock: this.clock, log: silentLog, ledger: this.ledger, anchor, ...(io === undefined ? {} : { io }) },
+    );
+    this.pool = new BufferPool(poolBytes);
+    this.builder = new ChunkBuilder({
+      pool: this.pool,
+      onChunk: (chunk) => {
+        this.ring.append(chunk);
+        this.pool.give(chunk.buffer);
+      },
+      onDrop: (id, reason, count, bytes, startNs, endNs) =>
+        this.ledger.drop({ topic: this.topicOf(id), reason, startNs, endNs, count, bytes }),
+      lastSequences: this.ring.lastSequences,
+    });
+    for (const known of this.ring.channels) this.builder.addChannel(known, this.classOf(known));
+  }
+
+  get nowNs(): bigint {
+    return this.clock.wallNs();
+  }
+
+  addChannel(added: Channel): void {
+    this.ring.declareChannel(added);
+    this.builder.addChannel(added, this.classOf(added));
+  }
+
+  send(channelId: number, bytes: Uint8Array, logTimeNs = this.nowNs): "stored" | "dropped" {
+    const result = this.builder.append(channelId, logTimeNs, logTimeNs, bytes);
+    if (result === "stored") this.sent.push({ channelId, logTimeNs, bytes });
+    return result;
+  }
+
+  /** Everything sent is in the ring, and what is on its way to the disk is durable. */
+  settle(): void {
+    this.builder.flushAll();
+    while (this.ring.step(50)) {}
+    this.ring.commit();
+  }
+
+  open(onProblem: (problem: ReadProblem) => void = () => {}): RingReader {
+    return RingReader.open(this.folder, { onProblem });
+  }
+
+  readAll(): RingMessage[] {
+    using reader = this.open((problem) => {
+      throw new Error(problem.reason);
+    });
+    return [...reader.messages({ startNs: 0n, endNs: 2n ** 62n })];
+  }
+
+  classOf({ className }: Channel): TopicClass {
+    const found = this.#classes.find(({ name }) => name === className);
+    if (found === undefined) throw new Error(`no class ${className}`);
+    return found;
+  }
+
+  topicOf(id: number): string {
+    return this.ring.channels.find((known) => known.id === id)?.topic ?? "";
+  }
+
+  /** The handles as a killed process leaves them: nothing is written any more. */
+  abandon(): void {
+    this.journal.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.ring[Symbol.dispose]();
+    this.journal.close();
+    if (this.#ownsFolder) rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** `topic: received = …` of a topic whose identity does not hold; none is the promise. */
+export function brokenIdentities(rig: Rig): string[] {
+  return rig.ledger
+    .snapshot(rig.ring.heldCounts())
+    .filter((counts) => {
+      const dropped = Object.values(counts.dropped).reduce((sum, count) => sum + count, 0);
+      const isWhole = counts.received === counts.inMemory + counts.stored + counts.reduced + dropped;
+      const isSplit = counts.stored === counts.held + counts.evictable + counts.evicted;
+      const isPositive = Object.values(counts).every((value) => typeof value !== "number" || value >= 0);
+      return !isWhole || !isSplit || !isPositive;
+    })
+    .map((counts) => JSON.stringify(counts));
+}
+
+/** What a reader must give, in its order. */
+export function expectedOf(sent: readonly Sent[]): string[] {
+  return sent.map(({ channelId, logTimeNs, bytes }) => describe(channelId, logTimeNs, bytes)).sort();
+}
+
+export function gotOf(messages: Iterable<RingMessage>): string[] {
+  return [...messages].map(({ channelId, logTimeNs, bytes }) => describe(channelId, logTimeNs, bytes)).sort();
+}
+
+function describe(channelId: number, logTimeNs: bigint, bytes: Uint8Array): string {
+  return `${logTimeNs} ${channelId} ${Buffer.from(bytes.subarray(0, 32)).toString("hex")} ${bytes.length}`;
+}
+
+/** Bytes that lz4 cannot shrink, like a JPEG's. */
+export function noise(sizeBytes: number, seed: number): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes);
+  let state = seed * 2_654_435_761 + 1;
+  for (let index = 0; index < sizeBytes; index += 1) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    bytes[index] = state >>> 24;
+  }
+  return bytes;
+}
