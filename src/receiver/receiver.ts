@@ -161,8 +161,8 @@ export class Receiver {
       ...{ forceCloseConnections: true, routerOptions: { maxParamLength: 200 } },
       http: {
         maxHeaderSize: HEADERS_BYTES_MAX,
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        connectionsCheckingInterval: 2_000,
+        headersTimeout: Math.min(HEADERS_TIMEOUT_MS, this.#options.idleMs),
+        connectionsCheckingInterval: 500,
       },
     });
     app.server.maxConnections = CONNECTIONS_MAX;
