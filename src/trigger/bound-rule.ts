@@ -1,0 +1,352 @@
+/**
+ * A rule at work: its inputs found, its conditions compiled, its edges stepped.
+ *
+ * An expression rule is bound once every input has a channel with the fields it asks for, and bound anew when a
+ * topic comes back with another definition; a detector rule is offered every channel.
+ */
+import type { Channel } from "../model/channel.ts";
+import type { FiringValue, RuleEvent } from "../model/rule-event.ts";
+import { assert } from "../std/assert.ts";
+import type { Detector, Subject } from "./detector.ts";
+import { Edge, type Truth } from "./edge.ts";
+import { compileExpression, type Expression, ExpressionProblem, type Scope } from "./expression.ts";
+import type { Feed } from "./feed.ts";
+import type { InputSpec, Rule } from "./rule.ts";
+import type { RuleClock } from "./rule-clock.ts";
+import { type FieldAccess, type FieldValue, plainTypeName } from "./seams.ts";
+
+export type RuleStatus = {
+  readonly rule: string;
+  readonly place: string;
+  readonly kind: string;
+  readonly detector: string | undefined;
+  readonly state: "disabled" | "waiting" | "bound";
+  /** What it watches: topics, joints, names. */
+  readonly boundTo: readonly string[];
+  /** Why it is not bound. */
+  readonly reason: string | undefined;
+  readonly firings: number;
+  readonly lastFiringNs: bigint | undefined;
+};
+
+export type RuleDeps = {
+  readonly clock: RuleClock;
+  readonly fields: FieldAccess;
+  feedOf(channel: Channel): Feed;
+  onEvent(event: RuleEvent): void;
+};
+
+/** What the trigger asks of a rule, whatever its condition is. */
+export interface BoundRule {
+  readonly rule: Rule;
+  addChannel(channel: Channel): void;
+  onTick(atNs: bigint): void;
+  onLongSilence(): void;
+  status(): RuleStatus;
+}
+
+export function openRule(rule: Rule, deps: RuleDeps): BoundRule {
+  return rule.condition.kind === "detector" ? new DetectorRule(rule, deps) : new ExpressionRule(rule, deps);
+}
+
+/** Counts firings and says them on. */
+class Reporter {
+  readonly #rule: Rule;
+  readonly #onEvent: (event: RuleEvent) => void;
+  firings = 0;
+  lastFiringNs: bigint | undefined;
+
+  constructor(rule: Rule, onEvent: (event: RuleEvent) => void) {
+    this.#rule = rule;
+    this.#onEvent = onEvent;
+  }
+
+  fire(topic: string, atNs: bigint, values: Readonly<Record<string, FiringValue>>): void {
+    const { condition, name } = this.#rule;
+    const detector = condition.kind === "detector" ? condition.detector.name : undefined;
+    this.firings += 1;
+    this.lastFiringNs = atNs;
+    this.#onEvent({ kind: "firing", rule: name, detector, topic, atNs, values });
+  }
+
+  tell(kind: "cleared" | "attempt" | "recovered" | "took_over", atNs: bigint): void {
+    this.#onEvent({ kind, rule: this.#rule.name, atNs });
+  }
+
+  status(state: RuleStatus["state"], boundTo: readonly string[], reason: string | undefined): RuleStatus {
+    const { name, place, policy, condition } = this.#rule;
+    const detector = condition.kind === "detector" ? condition.detector.name : undefined;
+    const { firings, lastFiringNs } = this;
+    return { rule: name, place, kind: policy.kind, detector, state, boundTo, reason, firings, lastFiringNs };
+  }
+}
+
+type Watch = { readonly subject: Subject; readonly edge: Edge };
+
+class DetectorRule implements BoundRule {
+  readonly rule: Rule;
+  readonly #deps: RuleDeps;
+  readonly #detector: Detector;
+  readonly #needs: string;
+  readonly #watches: Watch[] = [];
+  readonly #reporter: Reporter;
+  #atNs = 0n;
+
+  constructor(rule: Rule, deps: RuleDeps) {
+    assert(rule.condition.kind === "detector", "a detector rule has a detector");
+    this.rule = rule;
+    this.#deps = deps;
+    this.#reporter = new Reporter(rule, deps.onEvent);
+    this.#needs = rule.condition.detector.needs;
+    this.#detector = rule.condition.detector.open(rule.condition.parameters, {
+      fields: deps.fields,
+      topicOf: (role) => rule.inputs.get(role)?.topic,
+      watch: (topic, name) => this.#watch(topic, name),
+      signal: (signal) => this.#reporter.tell(signal, this.#atNs),
+    });
+  }
+
+  addChannel(channel: Channel): void {
+    const listen = this.#detector.bind(channel);
+    if (listen === undefined) return;
+    const feed = this.#deps.feedOf(channel);
+    feed.attach(this, {
+      // Signals come out while the detector listens, before conditions are looked at.
+      before: (atNs) => {
+        this.#atNs = atNs;
+      },
+      listen,
+      evaluate: (atNs) => this.#evaluate(atNs),
+    });
+  }
+
+  onTick(atNs: bigint): void {
+    this.#atNs = atNs;
+    this.#detector.onTick?.(this.#deps.clock.nowMs);
+    this.#evaluate(atNs);
+  }
+
+  onLongSilence(): void {
+    this.#detector.onLongSilence?.();
+  }
+
+  status(): RuleStatus {
+    const boundTo = this.#detector.describe();
+    const isBound = boundTo.length > 0;
+    return this.#reporter.status(isBound ? "bound" : "waiting", boundTo, isBound ? undefined : `needs ${this.#needs}`);
+  }
+
+  #watch(topic: string, name: string): Subject {
+    const subject: Subject = { topic, name, condition: undefined, values: () => ({}) };
+    this.#watches.push({ subject, edge: new Edge(this.rule.edge) });
+    return subject;
+  }
+
+  #evaluate(atNs: bigint): void {
+    const nowMs = this.#deps.clock.nowMs;
+    for (const { subject, edge } of this.#watches) {
+      const step = edge.step(subject.condition, nowMs);
+      if (step === "fired") this.#reporter.fire(subject.topic, atNs, subject.values());
+      else if (step === "cleared" && !this.#watches.some((watch) => watch.edge.isHigh))
+        this.#reporter.tell("cleared", atNs);
+    }
+  }
+}
+
+/** An input that has its channel. */
+type BoundInput = { readonly feed: Feed; readonly staleMs: number | undefined; isFresh: boolean };
+
+type Compiled = {
+  readonly inputs: ReadonlyMap<string, BoundInput>;
+  readonly resets: readonly (() => void)[];
+  evaluate(atNs: bigint): void;
+};
+
+class ExpressionRule implements BoundRule {
+  readonly rule: Rule;
+  readonly #deps: RuleDeps;
+  readonly #reporter: Reporter;
+  readonly #feeds = new Map<string, Feed>();
+  #compiled: Compiled | undefined;
+  #reason: string | undefined;
+
+  constructor(rule: Rule, deps: RuleDeps) {
+    this.rule = rule;
+    this.#deps = deps;
+    this.#reporter = new Reporter(rule, deps.onEvent);
+  }
+
+  addChannel(channel: Channel): void {
+    const taken = [...this.rule.inputs].filter(([name, spec]) => {
+      const isSameTopic = this.#feeds.get(name)?.channel.topic === channel.topic;
+      return matches(spec, channel) && (isSameTopic || !this.#feeds.has(name));
+    });
+    if (taken.length === 0) return;
+    for (const [name] of taken) this.#feeds.set(name, this.#deps.feedOf(channel));
+    if (this.#feeds.size === this.rule.inputs.size) this.#bind();
+  }
+
+  onTick(atNs: bigint): void {
+    const compiled = this.#compiled;
+    if (compiled === undefined) return;
+    const nowMs = this.#deps.clock.nowMs;
+    for (const input of compiled.inputs.values())
+      input.isFresh = nowMs - input.feed.lastMs <= (input.staleMs ?? input.feed.staleMs);
+    compiled.evaluate(atNs);
+  }
+
+  onLongSilence(): void {
+    for (const reset of this.#compiled?.resets ?? []) reset();
+  }
+
+  status(): RuleStatus {
+    const boundTo = [...this.#feeds].map(([name, feed]) => `${name}: ${feed.channel.topic}`);
+    if (this.#compiled !== undefined) return this.#reporter.status("bound", boundTo, undefined);
+    const missing = [...this.rule.inputs].filter(([name]) => !this.#feeds.has(name));
+    const wanted = missing.map(([name, spec]) => `${name}: ${spec.topic ?? spec.types.join(" or ")}`);
+    const reason = this.#reason ?? `no such topic yet: ${wanted.join(", ")}`;
+    return this.#reporter.status(this.rule.isEnabled ? "waiting" : "disabled", boundTo, reason);
+  }
+
+  #bind(): void {
+    for (const input of this.#compiled?.inputs.values() ?? []) input.feed.detach(this);
+    try {
+      this.#compiled = this.#compile();
+      this.#reason = undefined;
+    } catch (error) {
+      if (!(error instanceof ExpressionProblem)) throw error;
+      this.#compiled = undefined;
+      this.#reason = `${error.message} ${error.hint}`;
+    }
+  }
+
+  #compile(): Compiled {
+    const inputs = new Map<string, BoundInput>(
+      [...this.#feeds].map(([name, feed]) => [
+        name,
+        { feed, staleMs: this.rule.inputs.get(name)?.staleMs, isFresh: false },
+      ]),
+    );
+    const feeders: { readonly feed: Feed; readonly run: () => void }[] = [];
+    const resets: (() => void)[] = [];
+    const scope = scopeOf(inputs, this.#deps.clock, (names, run, reset) => {
+      for (const feed of new Set([...names].map((name) => inputs.get(name)?.feed)))
+        if (feed !== undefined) feeders.push({ feed, run });
+      resets.push(reset);
+    });
+    const evaluate = compileRule(this.rule, scope, inputs, this.#deps.clock, this.#reporter);
+    // Nothing is attached before everything compiled: a rule is bound whole or not at all.
+    for (const { feed, run } of feeders) feed.attach(this, { feed: run });
+    for (const input of inputs.values())
+      input.feed.attach(this, {
+        before: () => {
+          input.isFresh = true;
+        },
+      });
+    for (const feed of new Set([...inputs.values()].map((input) => input.feed))) feed.attach(this, { evaluate });
+    return { inputs, resets, evaluate };
+  }
+}
+
+function matches(spec: InputSpec, channel: Channel): boolean {
+  const type = plainTypeName(channel.schema.name);
+  if (spec.topic !== undefined) return spec.topic === channel.topic;
+  return spec.types.some((wanted) => plainTypeName(wanted) === type);
+}
+
+function scopeOf(inputs: ReadonlyMap<string, BoundInput>, clock: RuleClock, onMessage: Scope["onMessage"]): Scope {
+  const inputOf = (name: string): BoundInput => {
+    const input = inputs.get(name);
+    assert(input !== undefined, "an expression was checked against the inputs of its rule");
+    return input;
+  };
+  return {
+    inputs: [...inputs.keys()],
+    nowMs: () => clock.nowMs,
+    field: (name, path) => {
+      const input = inputOf(name);
+      const slot = input.feed.slot(path);
+      if ("problem" in slot) throw new ExpressionProblem(slot.problem, `Topic ${input.feed.channel.topic}.`, 0);
+      return (): FieldValue => (input.isFresh ? slot.value : undefined);
+    },
+    hasField: (name, path) => !("problem" in inputOf(name).feed.slot(path)),
+    age: (name) => {
+      const { feed } = inputOf(name);
+      return () => clock.nowMs - feed.lastMs;
+    },
+    rateHz: (name) => {
+      const { feed } = inputOf(name);
+      feed.countArrivals();
+      return () => feed.rateHz(clock.nowMs);
+    },
+    onMessage,
+  };
+}
+
+const AT_ONCE = { holdMs: 0, clearMs: 0, coolDownMs: 0 };
+
+/** The rule's step after each of its messages and ticks. Throws `ExpressionProblem` where a field does not exist. */
+function compileRule(
+  rule: Rule,
+  scope: Scope,
+  inputs: ReadonlyMap<string, BoundInput>,
+  clock: RuleClock,
+  reporter: Reporter,
+): (atNs: bigint) => void {
+  assert(rule.condition.kind === "expression", "an expression rule has an expression");
+  const { when: condition, clearWhen: clearCondition } = rule.condition;
+  const when = compileExpression(condition, scope);
+  const clearWhen = clearCondition && compileExpression(clearCondition, scope);
+  const readings = condition.fields.map(({ text, input, path }) => ({ text, read: scope.field(input, path) }));
+  const topic = inputs.get(condition.fields[0]?.input ?? "")?.feed.channel.topic ?? firstTopic(inputs);
+  const followUps = compileFollowUps(rule, scope);
+  const edge = new Edge(rule.edge);
+  let isOpen = false;
+  return (atNs) => {
+    const nowMs = clock.nowMs;
+    const step = clearWhen === undefined ? edge.step(when(), nowMs) : edge.step(when(), nowMs, clearWhen());
+    if (step === "fired") {
+      isOpen = true;
+      reporter.fire(topic, atNs, valuesOf(readings));
+    } else if (step === "cleared") reporter.tell("cleared", atNs);
+    for (const followUp of followUps) {
+      // Stepped even while nothing is open, so that only a rise after the firing counts.
+      if (followUp.edge.step(followUp.run(), nowMs) !== "fired" || !isOpen) continue;
+      reporter.tell(followUp.signal, atNs);
+      if (followUp.signal !== "attempt") isOpen = false;
+    }
+  };
+}
+
+type FollowUp = {
+  readonly signal: "attempt" | "recovered" | "took_over";
+  readonly run: () => Truth;
+  readonly edge: Edge;
+};
+
+function compileFollowUps(rule: Rule, scope: Scope): FollowUp[] {
+  const all: [FollowUp["signal"], Expression | undefined][] = [
+    ["attempt", rule.attemptWhen],
+    ["recovered", rule.recoveredWhen],
+    ["took_over", rule.tookOverWhen],
+  ];
+  return all.flatMap(([signal, expression]) =>
+    expression === undefined ? [] : [{ signal, run: compileExpression(expression, scope), edge: new Edge(AT_ONCE) }],
+  );
+}
+
+function firstTopic(inputs: ReadonlyMap<string, BoundInput>): string {
+  return inputs.values().next().value?.feed.channel.topic ?? "";
+}
+
+/** What the condition read when it fired: single values only. */
+function valuesOf(
+  readings: readonly { readonly text: string; readonly read: () => FieldValue }[],
+): Record<string, FiringValue> {
+  const values: Record<string, FiringValue> = {};
+  for (const { text, read } of readings) {
+    const value = read();
+    if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") values[text] = value;
+  }
+  return values;
+}

@@ -1,0 +1,146 @@
+/**
+ * Follows what a gripper holds, from its fingers' positions and efforts alone.
+ *
+ * Physics: a finger that stands still while it pushes is pushing against something. If it pushes on and moves on, what
+ * it pushed against gave way: it cannot have been an end stop, so it was an object, and the object is gone. If it
+ * moves the other way, it was told to open. Nothing here needs to know how wide an object is or where the stops are.
+ *
+ * x is the fingers' mean position, in whatever unit they report; lengths are shares of the travel seen so far.
+ * Contact: x still within `STILL_SHARE` for `settleMs` while |effort| ≥ `PUSH_SHARE` of the most seen, closed by
+ * `STROKE_SHARE` and more from the open end. Lost: x passed the contact by `YIELD_SHARE` in the closing direction while the
+ * effort did not rise (a firmer grip on something soft is no loss). Released: x went back by as much.
+ */
+
+export type GraspEvent =
+  /** The fingers close on something; it is `x` wide. */
+  | { readonly kind: "contact"; readonly x: number }
+  /** What was held is gone although the fingers never opened. */
+  | { readonly kind: "lost"; readonly x: number; readonly heldMs: number }
+  /** Opened while something was held. */
+  | { readonly kind: "released"; readonly heldMs: number }
+  /** The fingers closed all the way. */
+  | { readonly kind: "missed"; readonly x: number };
+
+export type GraspOptions = {
+  readonly settleMs: number;
+  /** Whether positions fall (metres of opening) or rise (radians of closing) as the fingers close. */
+  readonly closes: "down" | "up" | "auto";
+};
+
+const STILL_SHARE = 0.015;
+const YIELD_SHARE = 0.05;
+const PUSH_SHARE = 0.1;
+const FIRMER = 1.3;
+/** Fingers that stop this near to zero, or to the furthest they ever closed after a loss, hold nothing. */
+const CLOSED_SHARE = 0.06;
+/** A closing of less is a tremble, or a bounce off the open end. */
+const STROKE_SHARE = 0.2;
+/** Below this a range of positions is not yet a travel: 5 mm, or a third of a degree. */
+const TRAVEL_MIN = 0.005;
+/** Prismatic fingers travel centimetres and report their opening; revolute ones turn further than this as they close. */
+const PRISMATIC_MAX = 0.2;
+
+type State =
+  | { readonly kind: "open" }
+  | { readonly kind: "holding"; x: number; readonly effort: number; readonly sinceMs: number }
+  /** Closed on nothing, or on what was left after a loss: until it opens. */
+  | { readonly kind: "empty"; furthest: number };
+
+export class Grasp {
+  readonly #options: GraspOptions;
+  readonly #onEvent: (event: GraspEvent) => void;
+  #state: State = { kind: "open" };
+  #lowest = Number.POSITIVE_INFINITY;
+  #highest = Number.NEGATIVE_INFINITY;
+  #effortMax = 0;
+  /** Where and since when x stands still. */
+  #still = { x: Number.NaN, sinceMs: 0 };
+
+  constructor(options: GraspOptions, onEvent: (event: GraspEvent) => void) {
+    this.#options = options;
+    this.#onEvent = onEvent;
+  }
+
+  get isHolding(): boolean {
+    return this.#state.kind === "holding";
+  }
+
+  /** What was learnt stays; what is in the hand is no longer known. */
+  forget(): void {
+    this.#state = { kind: "open" };
+    this.#still = { x: Number.NaN, sinceMs: 0 };
+  }
+
+  feel(x: number, effort: number, nowMs: number): void {
+    if (Number.isNaN(x) || Number.isNaN(effort)) return;
+    this.#lowest = Math.min(this.#lowest, x);
+    this.#highest = Math.max(this.#highest, x);
+    this.#effortMax = Math.max(this.#effortMax, Math.abs(effort));
+    this.#follow(x, nowMs);
+    const state = this.#state;
+    if (state.kind === "holding") this.#hold(state, x, effort, nowMs);
+    else if (state.kind === "empty") this.#closeFurther(state, x);
+    else this.#close(effort, nowMs);
+  }
+
+  get #travel(): number {
+    return Math.max(TRAVEL_MIN, this.#highest - this.#lowest);
+  }
+
+  /** +1 where positions rise as the fingers close. */
+  get #closing(): number {
+    if (this.#options.closes !== "auto") return this.#options.closes === "up" ? 1 : -1;
+    return Math.max(Math.abs(this.#lowest), Math.abs(this.#highest)) < PRISMATIC_MAX ? -1 : 1;
+  }
+
+  #follow(x: number, nowMs: number): void {
+    if (Math.abs(x - this.#still.x) <= STILL_SHARE * this.#travel) return;
+    this.#still = { x, sinceMs: nowMs };
+  }
+
+  #close(effort: number, nowMs: number): void {
+    const { x, sinceMs } = this.#still;
+    const isStill = nowMs - sinceMs >= this.#options.settleMs;
+    if (!isStill || !this.#isPushing(effort) || !this.#hasClosed(x)) return;
+    if (this.#isClosed(x)) {
+      this.#state = { kind: "empty", furthest: x };
+      this.#onEvent({ kind: "missed", x });
+      return;
+    }
+    this.#state = { kind: "holding", x, effort: Math.abs(effort), sinceMs };
+    this.#onEvent({ kind: "contact", x });
+  }
+
+  #isPushing(effort: number): boolean {
+    return this.#effortMax > 0 && Math.abs(effort) >= PUSH_SHARE * this.#effortMax;
+  }
+
+  /** Away from the open end by more than a tremble. */
+  #hasClosed(x: number): boolean {
+    const open = this.#closing < 0 ? this.#highest : this.#lowest;
+    return (x - open) * this.#closing > STROKE_SHARE * this.#travel;
+  }
+
+  #isClosed(x: number): boolean {
+    return this.#closing < 0 && Math.abs(x) <= CLOSED_SHARE * this.#travel;
+  }
+
+  #hold(state: Extract<State, { kind: "holding" }>, x: number, effort: number, nowMs: number): void {
+    const closed = (x - state.x) * this.#closing;
+    const heldMs = nowMs - state.sinceMs;
+    if (closed < -YIELD_SHARE * this.#travel) {
+      this.#state = { kind: "open" };
+      this.#onEvent({ kind: "released", heldMs });
+    } else if (Math.abs(effort) > FIRMER * state.effort) {
+      this.#state = { ...state, x, effort: Math.abs(effort) };
+    } else if (closed > YIELD_SHARE * this.#travel) {
+      this.#state = { kind: "empty", furthest: x };
+      this.#onEvent({ kind: "lost", x, heldMs });
+    }
+  }
+
+  #closeFurther(state: Extract<State, { kind: "empty" }>, x: number): void {
+    if ((x - state.furthest) * this.#closing > 0) state.furthest = x;
+    else if ((state.furthest - x) * this.#closing > 2 * YIELD_SHARE * this.#travel) this.#state = { kind: "open" };
+  }
+}

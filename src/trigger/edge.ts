@@ -1,0 +1,67 @@
+/**
+ * Turns a condition that flickers into firings.
+ *
+ * Promises: one firing per rise that lasted `holdMs`; none within `coolDownMs` of the last one (a rise inside the
+ * cool-down fires when it ends, if it is still there); one `cleared` per firing, once the end of the condition lasted
+ * `clearMs`. An unknown condition starts and ends nothing, and no hold or clear time accrues across it.
+ * The caller brings the time, so live and back-test agree.
+ */
+
+/** Three-valued: `undefined` is unknown. */
+export type Truth = boolean | undefined;
+
+export type EdgeOptions = {
+  /** How long the condition must last before it counts. */
+  readonly holdMs: number;
+  /** How long its end must last before it may rise again. */
+  readonly clearMs: number;
+  /** Quiet time between two firings. */
+  readonly coolDownMs: number;
+};
+
+export type EdgeStep = "fired" | "cleared" | undefined;
+
+export class Edge {
+  readonly #options: EdgeOptions;
+  #isHigh = false;
+  /** Since when the state has been contradicted without a break; NaN: it is not. */
+  #sinceMs = Number.NaN;
+  #firedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: EdgeOptions) {
+    this.#options = options;
+  }
+
+  get isHigh(): boolean {
+    return this.#isHigh;
+  }
+
+  /** `isOver` is the condition of the end: by default the contrary of `isOn`. `nowMs` never goes back. */
+  step(isOn: Truth, nowMs: number, isOver: Truth = isOn === undefined ? undefined : !isOn): EdgeStep {
+    if ((this.#isHigh ? isOver : isOn) !== true) {
+      this.#sinceMs = Number.NaN;
+      return undefined;
+    }
+    if (Number.isNaN(this.#sinceMs)) this.#sinceMs = nowMs;
+    return this.#isHigh ? this.#fall(nowMs) : this.#rise(nowMs);
+  }
+
+  #rise(nowMs: number): EdgeStep {
+    if (nowMs - this.#sinceMs < this.#options.holdMs || nowMs - this.#firedMs < this.#options.coolDownMs)
+      return undefined;
+    this.#turn(true);
+    this.#firedMs = nowMs;
+    return "fired";
+  }
+
+  #fall(nowMs: number): EdgeStep {
+    if (nowMs - this.#sinceMs < this.#options.clearMs) return undefined;
+    this.#turn(false);
+    return "cleared";
+  }
+
+  #turn(isHigh: boolean): void {
+    this.#isHigh = isHigh;
+    this.#sinceMs = Number.NaN;
+  }
+}

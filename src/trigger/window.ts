@@ -1,0 +1,126 @@
+/**
+ * A sliding window over a number: minimum, maximum, mean or standard deviation of its last `lengthMs`.
+ *
+ * Incremental (amortised constant time per sample) and bounded: beyond `SAMPLES_MAX` samples the oldest leave early.
+ * NaN samples are passed over. The value is NaN (unknown) until samples have come for the whole length, and when
+ * none is left in it: half a window must not stand for a whole one.
+ */
+
+export type WindowKind = "min" | "max" | "mean" | "stddev";
+
+const SAMPLES_MAX = 8192; // eight seconds at 1 kHz, 128 KiB a window
+
+export class SlidingWindow {
+  readonly #kind: WindowKind;
+  readonly #lengthMs: number;
+  /** Ring buffers of the same capacity; for an extreme they hold only the candidates (a monotonic queue). */
+  #times = new Float64Array(64);
+  #values = new Float64Array(64);
+  #head = 0;
+  #count = 0;
+  #firstMs = Number.NaN;
+  #mean = 0;
+  #squares = 0;
+  #removals = 0;
+
+  constructor(kind: WindowKind, lengthMs: number) {
+    this.#kind = kind;
+    this.#lengthMs = lengthMs;
+  }
+
+  /** What came before no longer counts, after a long silence for instance. */
+  reset(): void {
+    this.#count = 0;
+    this.#firstMs = Number.NaN;
+    this.#mean = 0;
+    this.#squares = 0;
+  }
+
+  push(value: number, nowMs: number): void {
+    if (Number.isNaN(value)) return;
+    if (Number.isNaN(this.#firstMs)) this.#firstMs = nowMs;
+    this.#evict(nowMs);
+    if (this.#kind === "min" || this.#kind === "max") this.#dropDominated(value);
+    if (this.#count === this.#times.length) this.#makeRoom();
+    const at = (this.#head + this.#count) & (this.#times.length - 1);
+    this.#times[at] = nowMs;
+    this.#values[at] = value;
+    this.#count += 1;
+    this.#addMoment(value);
+  }
+
+  value(nowMs: number): number {
+    this.#evict(nowMs);
+    if (this.#count === 0 || !(nowMs - this.#firstMs >= this.#lengthMs)) return Number.NaN;
+    if (this.#kind === "mean") return this.#mean;
+    if (this.#kind === "stddev") return Math.sqrt(Math.max(0, this.#squares) / this.#count);
+    return this.#values[this.#head] ?? Number.NaN;
+  }
+
+  #evict(nowMs: number): void {
+    while (this.#count > 0 && (this.#times[this.#head] ?? 0) < nowMs - this.#lengthMs) this.#removeOldest();
+  }
+
+  /** A candidate that is older and no better than the new sample can never be the extreme again. */
+  #dropDominated(value: number): void {
+    while (this.#count > 0) {
+      const last = this.#values[(this.#head + this.#count - 1) & (this.#times.length - 1)] ?? 0;
+      if (this.#kind === "min" ? last < value : last > value) return;
+      this.#count -= 1;
+    }
+  }
+
+  #makeRoom(): void {
+    if (this.#times.length >= SAMPLES_MAX) {
+      this.#removeOldest();
+      return;
+    }
+    this.#times = this.#grown(this.#times);
+    this.#values = this.#grown(this.#values);
+    this.#head = 0;
+  }
+
+  #grown(ring: Float64Array): Float64Array<ArrayBuffer> {
+    const grown = new Float64Array(ring.length * 2);
+    for (let i = 0; i < this.#count; i += 1) grown[i] = ring[(this.#head + i) & (ring.length - 1)] ?? 0;
+    return grown;
+  }
+
+  #removeOldest(): void {
+    const value = this.#values[this.#head] ?? 0;
+    this.#head = (this.#head + 1) & (this.#times.length - 1);
+    this.#count -= 1;
+    this.#removeMoment(value);
+  }
+
+  /** Welford's recurrence, forwards and backwards (B. P. Welford, Technometrics 4(3), 1962). */
+  #addMoment(value: number): void {
+    if (this.#kind === "min" || this.#kind === "max") return;
+    const difference = value - this.#mean;
+    this.#mean += difference / this.#count;
+    this.#squares += difference * (value - this.#mean);
+  }
+
+  #removeMoment(value: number): void {
+    if (this.#kind === "min" || this.#kind === "max") return;
+    this.#removals += 1;
+    // Rounding errors add up over removals: sum afresh once in a while.
+    if (this.#count === 0 || this.#removals >= SAMPLES_MAX) {
+      this.#sumAfresh();
+      return;
+    }
+    const difference = value - this.#mean;
+    this.#mean -= difference / this.#count;
+    this.#squares -= difference * (value - this.#mean);
+  }
+
+  #sumAfresh(): void {
+    const count = this.#count;
+    this.#removals = 0;
+    this.#mean = 0;
+    this.#squares = 0;
+    for (this.#count = 1; this.#count <= count; this.#count += 1)
+      this.#addMoment(this.#values[(this.#head + this.#count - 1) & (this.#times.length - 1)] ?? 0);
+    this.#count = count;
+  }
+}
