@@ -46,7 +46,7 @@ export class DeliveryMode {
   #count = 0;
   #silenceMs: number;
   #retryRawMs: number;
-  /** Since when somebody is known (or, without rosapi, taken) to publish. */
+  /** Since when somebody publishes: from the beginning, unless the contrary was found. */
   #publishedMs: number | undefined;
   /** Mean interval of the JSON messages, while raw is tried in their stead. */
   #triedIntervalMs: number | undefined;
@@ -55,6 +55,7 @@ export class DeliveryMode {
   constructor(options: DeliveryOptions, nowMs: number) {
     this.#options = options;
     this.#enteredMs = nowMs;
+    this.#publishedMs = nowMs;
     this.#silenceMs = options.silenceMs;
     this.#retryRawMs = options.retryRawMs;
   }
@@ -72,12 +73,16 @@ export class DeliveryMode {
     return this.#hasChanged;
   }
 
-  /** The change that is due, already made. `isPublished` false: silence is no wonder, and nothing changes for it. */
-  step(nowMs: number, isPublished: boolean): ModeChange | undefined {
-    this.#publishedMs = isPublished ? (this.#publishedMs ?? nowMs) : undefined;
+  /**
+   * The change that is due, already made. `isPublished` false: silence is no wonder, and nothing changes for it;
+   * undefined: not known yet.
+   */
+  step(nowMs: number, isPublished: boolean | undefined): ModeChange | undefined {
+    if (isPublished === false) this.#publishedMs = undefined;
+    else if (isPublished) this.#publishedMs ??= nowMs;
     if (this.#count > 0) return this.#stepDelivering(nowMs);
     if (this.#triedIntervalMs !== undefined) return this.#stepTrying(nowMs, this.#triedIntervalMs);
-    return this.#publishedMs === undefined ? undefined : this.#stepSilent(nowMs, this.#publishedMs);
+    return isPublished && this.#publishedMs !== undefined ? this.#stepSilent(nowMs, this.#publishedMs) : undefined;
   }
 
   #stepDelivering(nowMs: number): ModeChange | undefined {

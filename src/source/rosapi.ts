@@ -10,6 +10,8 @@ const DEFINITIONS_PATIENCE = 3;
 
 /** Every answer is undefined where rosapi is not there, fails, or takes too long. */
 export class Rosapi {
+  /** Of the last question that was not answered. */
+  failure = "";
   readonly #link: BridgeLink;
   readonly #timeoutMs: number;
 
@@ -50,10 +52,15 @@ export class Rosapi {
 
   /** rosbridge_suite finds the type by itself, whatever stands here. */
   async #call(name: string, type: string, args: object, patience = 1): Promise<Values | undefined> {
-    if (this.#link.isJsonOnly) return undefined;
+    if (this.#link.isJsonOnly) {
+      this.failure ||= "a bridge that only has JSON has no rosapi";
+      return undefined;
+    }
     const timeoutMs = patience * this.#timeoutMs;
     const result = await this.#link.call(`/rosapi/${name}`, `rosapi_msgs/srv/${type}`, args, timeoutMs);
-    return result.kind === "ok" && isValues(result.values) ? result.values : undefined;
+    if (result.kind === "ok" && isValues(result.values)) return result.values;
+    this.failure = result.kind === "ok" ? "an answer without values" : result.reason;
+    return undefined;
   }
 }
 

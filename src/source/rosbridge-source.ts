@@ -42,7 +42,7 @@ const ROSBRIDGE_DEFAULTS: Omit<RosbridgeOptions, "url"> = {
   silenceMsMax: 600_000,
   retryRawMs: 60_000,
   retryRawMsMax: 3_600_000,
-  discoveryMs: 5000,
+  discoveryMs: 2000,
   stepMs: 1000,
   callTimeoutMs: 10_000,
   reconnectMs: 500,
@@ -69,6 +69,7 @@ export class RosbridgeSource implements Source {
   readonly #toldDrops = new Set<string>();
   #link: BridgeLink | undefined;
   #isConnected: boolean | undefined;
+  #isRosapiAnswering: boolean | undefined;
   #wantedOnDemand: Matcher = () => false;
 
   private constructor(options: RosbridgeOptions, deps: SourceDeps, sink: SourceSink) {
@@ -156,6 +157,7 @@ export class RosbridgeSource implements Source {
     const version = await rosapi.askVersion();
     while (!signal.aborted) {
       const found = await rosapi.listTopics();
+      this.#noteRosapi(found !== undefined, rosapi.failure);
       const topics = this.#withConfigured(found ?? []);
       if (found !== undefined && this.#needsDefinitions(topics)) await this.#learnDefinitions(rosapi);
       if (signal.aborted) return;
@@ -164,6 +166,14 @@ export class RosbridgeSource implements Source {
       if (found !== undefined) this.#noteVanished(new Set(found.map(({ topic }) => topic)));
       await waitMs(this.#options.discoveryMs, signal);
     }
+  }
+
+  #noteRosapi(isAnswering: boolean, reason: string): void {
+    if (this.#isRosapiAnswering === isAnswering || (this.#link === undefined && !isAnswering)) return;
+    this.#isRosapiAnswering = isAnswering;
+    const configured = this.#deps.configuredTypes.size;
+    if (isAnswering) this.#deps.log.info("rosapi lists the topics of the robot.");
+    else this.#deps.log.warn("rosapi does not answer: only configured topics are found.", { reason, configured });
   }
 
   /** A configured type stands in where the bridge does not tell one. */
@@ -192,7 +202,7 @@ export class RosbridgeSource implements Source {
     }
     const gapMs = Math.min(2 * (this.#definitionsRetry?.gapMs ?? this.#options.discoveryMs), DEFINITIONS_GAP_MS_MAX);
     if (this.#definitionsRetry === undefined)
-      this.#deps.log.warn("The bridge does not give its message definitions.", { url: this.#options.url });
+      this.#deps.log.warn("rosapi does not give the message definitions.", { reason: rosapi.failure });
     this.#definitionsRetry = { gapMs, atMs: this.#nowMs() + gapMs };
   }
 

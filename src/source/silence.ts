@@ -10,7 +10,6 @@ export type SilentTopic = {
   readonly hasReceived: boolean;
   /** Something came on this connection. */
   readonly hasDelivered: boolean;
-  readonly hasTriedBoth: boolean;
 };
 
 /** undefined: it worked and its publisher is there, so it simply sends nothing at present. */
@@ -21,14 +20,13 @@ export function explainSilence(silent: SilentTopic): string | undefined {
   if (silent.hasDelivered) return undefined;
   if (silent.publishers === undefined)
     return "Nothing has come, and the bridge does not tell who publishes it: is rosapi running, is the configured type right?";
-  return `Published by ${silent.publishers.slice(0, 3).join(", ")}, but nothing comes: ${likelyReasons(silent)}.`;
+  return `Published by ${silent.publishers.slice(0, 3).join(", ")}, but nothing comes: ${likelyReasons(silent.schemaName)}.`;
 }
 
-function likelyReasons(silent: SilentTopic): string {
-  if (!silent.hasTriedBoth)
-    return "its publisher may be idle, or another client of this bridge reads it as JSON, which shuts raw clients out";
+/** Both forms of delivery have been tried by now, so it is not another client's form that shuts this one out. */
+function likelyReasons(schemaName: string): string {
   const size = "its messages are larger than the bridge's max_message_size (10 MB by default)";
-  const type = `the bridge does not know the type ${silent.schemaName}, or its topics_glob leaves it out`;
+  const type = `the bridge does not know the type ${schemaName}, or its topics_glob leaves it out`;
   const idle = "its publisher is idle, or publishes with an incompatible QoS";
-  return (isBulkyType(silent.schemaName) ? [size, type, idle] : [idle, type, size]).join("; or ");
+  return (isBulkyType(schemaName) ? [size, type, idle] : [idle, type, size]).join("; or ");
 }

@@ -93,7 +93,7 @@ export class TopicSubscription {
     if (this.#attached === undefined) return;
     const { link, mode } = this.#attached;
     // Without rosapi nobody knows whether it is published; a bridge that only has JSON sends that whatever is asked for.
-    const isPublished = this.#publishers.isAsked && this.#publishers.names?.length !== 0;
+    const isPublished = this.#publishers.isAsked ? this.#publishers.names?.length !== 0 : undefined;
     const change = link.isJsonOnly ? undefined : mode.step(toMs(this.#deps.clock.monotonicNs()), isPublished);
     if (change !== undefined) this.#resubscribe(change);
     this.#explain();
@@ -196,7 +196,6 @@ export class TopicSubscription {
       refusal: this.#refusal,
       hasReceived: this.#received > 0,
       hasDelivered: this.#delivered > 0,
-      hasTriedBoth: this.#attached?.mode.hasTriedBoth ?? false,
     });
   }
 }

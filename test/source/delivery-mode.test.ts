@@ -25,7 +25,7 @@ test("a topic that nobody publishes is left as it is", () => {
 });
 
 test("a published topic that is silent in both forms is asked for in turn, with growing gaps", () => {
-  const gaps = play(5000, () => false).map(({ at }, index, all) => at - (all[index - 1]?.at ?? 1));
+  const gaps = play(5000, () => false).map(({ at }, index, all) => at - (all[index - 1]?.at ?? 0));
   expect(gaps.slice(0, 9)).toEqual([10, 20, 40, 80, 160, 320, 600, 600, 600]);
 });
 
@@ -33,7 +33,7 @@ test("JSON that delivers where raw does not is kept, raw tried shortly and ever 
   const changes = play(1000, (compression) => compression === "none");
   expect(changes.map(({ to }) => to).slice(0, 5)).toEqual(["none", "cbor-raw", "none", "cbor-raw", "none"]);
   const tries = changes.filter(({ to }) => to === "cbor-raw").map(({ at }) => at);
-  const stays = tries.map((at, index) => at - (tries[index - 1] ?? 11));
+  const stays = tries.map((at, index) => at - (tries[index - 1] ?? 10));
   expect(stays.slice(0, 3).map((stay) => Math.round(stay / 60))).toEqual([1, 2, 4]);
 });
 
@@ -51,6 +51,12 @@ test("raw that works again is kept", () => {
 test("a rarely sent topic that came as JSON is never risked for raw", () => {
   const changes = play(20_000, (compression, second) => compression === "none" && second % 100 === 0);
   expect(changes.map(({ to }) => to)).toEqual(["none", "cbor-raw", "none"]);
+});
+
+test("nothing changes before somebody knows whether it is published, and then at once if it is overdue", () => {
+  const mode = new DeliveryMode(OPTIONS, 0);
+  expect(mode.step(30_000, undefined)).toBeUndefined();
+  expect(mode.step(31_000, true)?.compression).toBe("none");
 });
 
 test("a publisher that comes late has the whole patience from then on", () => {
