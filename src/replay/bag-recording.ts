@@ -3,6 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { Bag } from "@foxglove/rosbag";
 import { loadDecompressHandlers } from "@mcap/support";
 import { Fault } from "../std/fault.ts";
+import { isLatchedQos } from "./latched-qos.ts";
 import { brokenRecording, nothingToServe, type RecordedMessage, type Recording } from "./recording.ts";
 
 type BagTime = { readonly sec: number; readonly nsec: number };
@@ -33,7 +34,7 @@ async function readIndex(path: string, file: FileHandle): Promise<Recording> {
     schemaName: connection.type ?? "",
     schemaText: connection.messageDefinition,
     encoding: "ros1" as const,
-    isLatched: connection.latching ?? false,
+    isLatched: connection.latching === true || isLatchedQos(connection.topic, ""),
   }));
   return {
     path,

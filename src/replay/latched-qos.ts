@@ -1,6 +1,6 @@
-/** Whether a ROS 2 topic's publisher keeps its last message for late subscribers, as rosbag2 wrote it down. */
+/** Whether a topic's publisher keeps its last message for late subscribers, by its name or by what rosbag2 wrote down. */
 
-/** tf2 always publishes these so, and converted recordings carry no profile. */
+/** These always are, and converted or old recordings do not say so. */
 const ALWAYS_LATCHED = new Set(["/tf_static", "/robot_description"]);
 
 /** `profiles` is YAML; durability 1 or `transient_local` (rmw's `RMW_QOS_POLICY_DURABILITY_TRANSIENT_LOCAL`). */

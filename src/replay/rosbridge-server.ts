@@ -4,19 +4,20 @@
  * Kept as they are in the real one: a bad request is answered with silence (no `status`); throttle and queue are
  * integers, anything else is refused silently; raw and other clients exclude each other per topic; latched topics
  * reach late subscribers; frames over `max_message_size` never arrive; rosapi tells topics, types and definitions.
- * Not kept: fragments, png, parameters, actions, services of robots.
+ * Not kept: fragments, png, parameters, actions, services of robots; a message that a client publishes must be complete.
  *
  * Every message is counted per topic (`TopicCounts`), so that what a client received has something to be held against.
  */
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
+import { compileEncoder, type Encoder } from "../decode/encoder.ts";
+import { parseSchema } from "../decode/parsed-schema.ts";
 import { type Clock, systemClock } from "../std/clock.ts";
 import { describeError, Fault } from "../std/fault.ts";
 import { type Log, silentLog } from "../telemetry/log.ts";
 import { BridgeClient } from "./bridge-client.ts";
 import { BridgeTopic, FrameCache, type Publisher, type TopicCounts } from "./bridge-topic.ts";
-import { encodeClientMessage } from "./client-message.ts";
 import type { RecordedChannel } from "./recording.ts";
 import { answerRosapi, type Graph } from "./rosapi.ts";
 
@@ -43,6 +44,8 @@ export type RosbridgeServerDeps = {
 };
 
 type Op = Readonly<Record<string, unknown>>;
+/** What one client advertised, by topic. */
+type Advertised = Map<string, { readonly publisher: Publisher; readonly encode: Encoder }>;
 
 const BRIDGE_NODE = "/rosbridge_websocket";
 const ROS2_FRAME_BYTES_MAX = 10_000_000;
@@ -149,7 +152,7 @@ export class RosbridgeServer {
     const topic = this.#topic(channel.topic);
     topic.counts.published += 1;
     topic.counts.publishedBytes += bytes.byteLength;
-    if (channel.isLatched) publisher.latched = bytes.slice();
+    if (channel.isLatched) publisher.latched = new Uint8Array(bytes);
     if (topic.subscriptions.size > 0) topic.deliver(channel, bytes, this.#wallNs);
   }
 
@@ -214,36 +217,36 @@ export class RosbridgeServer {
     const frameBytesMax = this.#options.frameBytesMax ?? unlimited;
     request.socket.setNoDelay(true);
     const client = new BridgeClient(socket, request.socket, frameBytesMax, this.#wakeWaiters);
-    const ownPublishers = new Map<string, Publisher>();
+    const advertised: Advertised = new Map();
     this.#clients.add(client);
-    socket.on("message", (raw) => this.#receive(client, ownPublishers, raw.toString()));
+    socket.on("message", (raw) => this.#receive(client, advertised, raw.toString()));
     socket.on("error", (cause) => this.#log.debug("A client's connection failed.", { cause }));
     socket.on("close", () => {
       this.#clients.delete(client);
       client.close();
-      for (const publisher of ownPublishers.values()) this.unadvertise(publisher);
+      for (const { publisher } of advertised.values()) this.unadvertise(publisher);
     });
   }
 
   /** The real bridge logs what it refuses and tells the client nothing. */
-  #receive(client: BridgeClient, ownPublishers: Map<string, Publisher>, text: string): void {
+  #receive(client: BridgeClient, advertised: Advertised, text: string): void {
     try {
-      this.#perform(client, ownPublishers, parseOp(text));
+      this.#perform(client, advertised, parseOp(text));
     } catch (error) {
       this.#log.debug("A request was refused.", { reason: describeError(error), request: text.slice(0, 200) });
     }
   }
 
-  #perform(client: BridgeClient, ownPublishers: Map<string, Publisher>, op: Op): void {
+  #perform(client: BridgeClient, advertised: Advertised, op: Op): void {
     // It sticks to the connection, whatever operation brought it.
     if (typeof op.fragment_size === "number") client.frameBytesMax = op.fragment_size;
     const operations: Readonly<Record<string, () => void>> = {
       subscribe: () => this.#subscribe(client, op),
       unsubscribe: () => unsubscribe(client, op),
       call_service: () => this.#callService(client, op),
-      advertise: () => this.#advertiseForClient(ownPublishers, op),
-      unadvertise: () => this.#unadvertiseForClient(ownPublishers, op),
-      publish: () => this.#publishForClient(ownPublishers, op),
+      advertise: () => this.#advertiseForClient(advertised, op),
+      unadvertise: () => this.#unadvertiseForClient(advertised, op),
+      publish: () => this.#publishForClient(advertised, op),
     };
     const name = textOf(op, "op");
     if (!Object.hasOwn(operations, name)) throw new Error(`unknown operation ${name}`);
@@ -313,34 +316,42 @@ export class RosbridgeServer {
     return published?.channel.schemaText ?? this.#findDefinition(topic.schemaName, this.ros) ?? "";
   }
 
-  #advertiseForClient(ownPublishers: Map<string, Publisher>, op: Op): void {
+  #advertiseForClient(advertised: Advertised, op: Op): void {
     const topic = textOf(op, "topic");
     const schemaName = fullTypeName(textOf(op, "type"), this.ros);
     const schemaText = this.#findDefinition(schemaName, this.ros);
-    if (schemaText === undefined) throw new Error(`unable to load the type ${schemaName}`);
-    if (ownPublishers.has(topic)) return;
+    if (advertised.has(topic)) return;
     const encoding = this.ros === 1 ? "ros1" : "cdr";
-    const channel = { topic, schemaName, schemaText, encoding, isLatched: op.latch === true } as const;
-    ownPublishers.set(topic, this.advertise(channel, BRIDGE_NODE));
+    this.#addAdvertised(advertised, { topic, schemaName, schemaText, encoding, isLatched: op.latch === true });
   }
 
-  #unadvertiseForClient(ownPublishers: Map<string, Publisher>, op: Op): void {
-    const publisher = ownPublishers.get(textOf(op, "topic"));
-    if (publisher === undefined) return;
-    ownPublishers.delete(publisher.channel.topic);
-    this.unadvertise(publisher);
+  /** A bridge can publish only what it has the type of. */
+  #addAdvertised(advertised: Advertised, channel: RecordedChannel): void {
+    const { schemaName: name, schemaText: text = "", encoding } = channel;
+    const schema = parseSchema({ name, encoding: encoding === "ros1" ? "ros1msg" : "ros2msg", text });
+    const encode = "problem" in schema ? schema : compileEncoder(schema, encoding);
+    if ("problem" in encode) throw new Error(encode.problem);
+    advertised.set(channel.topic, { publisher: this.advertise(channel, BRIDGE_NODE), encode });
+  }
+
+  #unadvertiseForClient(advertised: Advertised, op: Op): void {
+    const topic = textOf(op, "topic");
+    const own = advertised.get(topic);
+    if (own === undefined) return;
+    advertised.delete(topic);
+    this.unadvertise(own.publisher);
   }
 
   /** Without an advertisement of its own the client publishes with the type that the topic has. */
-  #publishForClient(ownPublishers: Map<string, Publisher>, op: Op): void {
+  #publishForClient(advertised: Advertised, op: Op): void {
     const name = textOf(op, "topic");
-    if (!ownPublishers.has(name)) {
+    if (!advertised.has(name)) {
       const [established] = this.#topic(name).publishers;
       if (established === undefined) throw new Error(`${name} is not established`);
-      ownPublishers.set(name, this.advertise({ ...established.channel, isLatched: false }, BRIDGE_NODE));
+      this.#addAdvertised(advertised, { ...established.channel, isLatched: false });
     }
-    const publisher = ownPublishers.get(name);
-    if (publisher !== undefined) this.publish(publisher, encodeClientMessage(publisher.channel, op.msg ?? {}));
+    const own = advertised.get(name);
+    if (own !== undefined) this.publish(own.publisher, own.encode(op.msg ?? {}).bytes);
   }
 }
 
