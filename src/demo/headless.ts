@@ -10,8 +10,10 @@ import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { McapWriter } from "@mcap/core";
 import { compressFrameSync } from "lz4-napi";
+import { CameraRig } from "./camera-rig.ts";
 import { BELIEF_TOPICS, type TopicName } from "./messages.ts";
 import { DemoRobot, type StoryEvent } from "./robot.ts";
+import { Simulation } from "./simulation.ts";
 import { type TaskTruth, truthToWire } from "./truth.ts";
 
 export type HeadlessOptions = {
@@ -51,15 +53,20 @@ export async function recordHeadless(options: HeadlessOptions): Promise<Headless
   const truthPath = join(options.folder, `${options.name}.truth.json`);
   const story: StoryEvent[] = [];
   const pending: Pending[] = [];
-  const robot = await DemoRobot.open(
+  const robot = DemoRobot.open(
     { seed: options.seed, startNs: START_NS },
     {
       onMessage: (topic, bytes, stampNs) => pending.push({ topic, bytes, stampNs }),
       onStory: (event) => story.push(event),
     },
+    await Simulation.open(),
   );
   const file = await RecordingFile.open(recordingPath, robot, options.isBeliefHidden ? BELIEF_TOPICS : []);
-  await runSlices(robot, options, async () => file.append(pending.splice(0)));
+  const rig = options.cameras ? CameraRig.open(robot, Number.POSITIVE_INFINITY) : undefined;
+  await runSlices(robot, rig, options.seconds, async () => {
+    await rig?.settle();
+    await file.append(pending.splice(0).sort((a, b) => Number(a.stampNs - b.stampNs)));
+  });
   await file.close();
   const tasks = story.flatMap((event) => (event.kind === "task_ended" ? [event.truth] : []));
   const wire = { seed: options.seed, start_time_ns: `${START_NS}`, duration_s: robot.timeS };
@@ -67,16 +74,21 @@ export async function recordHeadless(options: HeadlessOptions): Promise<Headless
   return { recordingPath, truthPath, durationS: robot.timeS, tasks, story };
 }
 
-async function runSlices(robot: DemoRobot, options: HeadlessOptions, flush: () => Promise<void>): Promise<void> {
+async function runSlices(
+  robot: DemoRobot,
+  rig: CameraRig | undefined,
+  seconds: number,
+  flush: () => Promise<void>,
+): Promise<void> {
   const runUntil = async (isOver: () => boolean): Promise<void> => {
     while (!isOver()) {
-      for (const endS = robot.timeS + SLICE_S; robot.timeS < endS; ) robot.step();
+      for (const endS = robot.timeS + SLICE_S; robot.timeS < endS; rig?.step()) robot.step();
       await flush();
     }
   };
-  await runUntil(() => robot.timeS >= options.seconds);
+  await runUntil(() => robot.timeS >= seconds);
   robot.acceptNoMoreTasks();
-  await runUntil(() => !robot.isBusy || robot.timeS > options.seconds + TASK_S_MAX);
+  await runUntil(() => !robot.isBusy || robot.timeS > seconds + TASK_S_MAX);
   const tailFromS = robot.timeS;
   await runUntil(() => robot.timeS >= tailFromS + TAIL_S);
 }

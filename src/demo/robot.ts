@@ -9,7 +9,7 @@ import { CONTROL_HZ, type ControlCommand, Controller, type ControlNote, HOME } f
 import { handPoseOf, solveJoints } from "./kinematics.ts";
 import { type DemoTopic, demoTopics, MessageEncoder, type TopicName } from "./messages.ts";
 import { type Readings, Sensors } from "./sensors.ts";
-import { cupUprightness, type Push, Simulation, type WorldState } from "./simulation.ts";
+import { cupUprightness, type Push, type Simulation, type WorldState } from "./simulation.ts";
 import { type TaskTruth, type TruthEvent, TruthObserver } from "./truth.ts";
 import { drawConditions, drawPlace, isInReach, type Place, type TaskConditions } from "./variation.ts";
 import { ARM_JOINTS, FINGER_JOINTS, PHYSICS_HZ } from "./world.ts";
@@ -89,8 +89,8 @@ export class DemoRobot {
     };
   }
 
-  static async open(options: DemoRobotOptions, deps: DemoRobotDeps): Promise<DemoRobot> {
-    const simulation = await Simulation.open();
+  /** The world is the robot's from now on. */
+  static open(options: DemoRobotOptions, deps: DemoRobotDeps, simulation: Simulation): DemoRobot {
     const robot = new DemoRobot(options, deps, simulation);
     simulation.placeArm(solveJoints(HOME));
     const place = drawPlace(robot.#random, undefined);
@@ -112,7 +112,11 @@ export class DemoRobot {
     this.#isAccepting = false;
   }
 
-  /** For the renderer. */
+  /** These two are for the renderer. */
+  bodyId(name: string): number {
+    return this.#simulation.bodyId(name);
+  }
+
   state(): WorldState {
     return this.#simulation.state();
   }
