@@ -10,7 +10,7 @@
 import type { Loss, LossReason } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
 import { describeError } from "../std/fault.ts";
-import { earlier, later } from "../std/instant.ts";
+import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
 
@@ -319,8 +319,8 @@ function isContinuedBy(earlier: Loss, later: Loss): boolean {
 function merge(a: Loss, b: Loss): Loss {
   const add = (x: number | undefined, y: number | undefined) =>
     x === undefined || y === undefined ? undefined : x + y;
-  const startNs = earlier(a.startNs, b.startNs);
-  const endNs = later(a.endNs, b.endNs);
+  const startNs = earliest(a.startNs, b.startNs);
+  const endNs = latest(a.endNs, b.endNs);
   return { ...a, startNs, endNs, count: add(a.count, b.count), bytes: add(a.bytes, b.bytes) };
 }
 

@@ -108,8 +108,11 @@ export class ChunkBuilder {
   append(channelId: number, logTimeNs: bigint, publishTimeNs: bigint, bytes: Uint8Array): "stored" | "dropped" {
     const track = this.#tracks.get(channelId);
     assert(track !== undefined, `channel ${channelId} was not added to the chunk builder`);
+    const recordBytes = bytes.length + RECORD_HEADER_BYTES;
+    // Closing may move the channel to another group, whose chunk may be full as well.
+    if (!hasRoom(track.group, recordBytes, logTimeNs)) this.#close(track.group);
     const group = track.group;
-    if (!this.#reserve(group, bytes.length + RECORD_HEADER_BYTES, logTimeNs)) {
+    if (!this.#reserve(group, recordBytes, logTimeNs)) {
       noteDrop(track, bytes.length, logTimeNs);
       return "dropped";
     }
@@ -145,11 +148,8 @@ export class ChunkBuilder {
 
   /** Makes room for a record in the group's chunk, closing the present one if it must. */
   #reserve(group: Group, recordBytes: number, logTimeNs: bigint): boolean {
-    if (group.sizeBytes > 0) {
-      const isInSpan = logTimeNs < group.spanEndNs && logTimeNs >= group.startNs;
-      if (isInSpan && group.sizeBytes + recordBytes <= group.bytes.length) return true;
-      this.#close(group);
-    }
+    if (group.sizeBytes > 0 && hasRoom(group, recordBytes, logTimeNs)) return true;
+    this.#close(group);
     const buffer = this.#pool.take(Math.max(recordBytes, group.expectedBytes), group.topicClass.rank);
     if (buffer === undefined) return false;
     group.bytes = new Uint8Array(buffer);
@@ -214,6 +214,13 @@ export class ChunkBuilder {
     track.drop = undefined;
     this.#options.onDrop(track.channel.id, "queue_full", count, bytes, startNs, endNs);
   }
+}
+
+/** An empty group takes anything: its buffer comes with the first record. */
+function hasRoom(group: Group, recordBytes: number, logTimeNs: bigint): boolean {
+  if (group.sizeBytes === 0) return true;
+  const isInSpan = logTimeNs < group.spanEndNs && logTimeNs >= group.startNs;
+  return isInSpan && group.sizeBytes + recordBytes <= group.bytes.length;
 }
 
 /** Writes a record into room that `#reserve` made. */

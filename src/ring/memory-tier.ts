@@ -5,6 +5,7 @@
  * whether an expired chunk is still owed to somebody is the ring's to decide.
  */
 import type { TopicClass } from "../model/topic-class.ts";
+import { nsOfMs } from "../std/nanoseconds.ts";
 import type { PackedChunk } from "./packed-chunk.ts";
 
 /** What a chunk costs beside its payload. */
@@ -60,7 +61,7 @@ export class MemoryTier {
 
 function expire(shelf: Shelf): PackedChunk[] {
   const { memoryMs, memoryBytesMax } = shelf.topicClass;
-  const oldestNs = shelf.newestNs - BigInt(Math.round(memoryMs * 1e6));
+  const oldestNs = shelf.newestNs - nsOfMs(memoryMs);
   let count = 0;
   for (const chunk of shelf.chunks) {
     if (chunk.endNs >= oldestNs && shelf.bytes <= memoryBytesMax) break;

@@ -8,6 +8,7 @@
  * and counters go together.
  */
 import type { TopicClass } from "../model/topic-class.ts";
+import { nsOfMs } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { ChunkRow, ChunkTable } from "./chunk-table.ts";
 import type { DiskSpace } from "./disk-space.ts";
@@ -87,7 +88,7 @@ export class Retention {
   }
 
   #expired(name: string, msMax: number): ChunkRow[] {
-    const limitNs = this.#deps.nowNs() - BigInt(Math.round(msMax * 1e6));
+    const limitNs = this.#deps.nowNs() - nsOfMs(msMax);
     const victims: ChunkRow[] = [];
     for (const victim of this.#unheld(name)) {
       if (victim.endNs >= limitNs || victims.length >= CHUNKS_PER_STEP) break;

@@ -19,7 +19,7 @@ import type { Native } from "../native/addon.ts";
 import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
 import { describeError, Fault } from "../std/fault.ts";
-import { later } from "../std/instant.ts";
+import { latest, nsOfMs } from "../std/nanoseconds.ts";
 import { type Db, openDatabase } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
 import { ChunkTable, type PendingChunk } from "./chunk-table.ts";
@@ -107,6 +107,7 @@ export class Ring {
   #owed: Owed[] = [];
   #owedBytes = 0;
   #newestNs = 0n;
+  #lastStoredNs: bigint | undefined;
   #isFullRate = false;
   #isDiskRefusing = false;
   #promotion: Promotion | undefined;
@@ -183,7 +184,7 @@ export class Ring {
     assert(raw.endNs - raw.startNs <= CHUNK_SPAN_NS_MAX, "a chunk spans more than a reader looks back");
     if (raw.kind === "full") this.#latched.note(raw);
     const chunk = this.#packer.pack(raw);
-    this.#newestNs = later(this.#newestNs, chunk.endNs);
+    this.#newestNs = latest(this.#newestNs, chunk.endNs);
     this.#countReceived(chunk);
     const isForDisk = topicClass.tier === "disk" || chunk.kind === "baseline" || this.#isFullRate;
     if (isForDisk || this.#holds.heldUntil(chunk.startNs, chunk.endNs) !== undefined) this.#store(chunk, 0n);
@@ -217,7 +218,7 @@ export class Ring {
   /** Does paced work for about `budgetMs`: promotion first, then retention. True: more remains. */
   step(budgetMs: number): boolean {
     const { clock } = this.#deps;
-    const untilNs = clock.monotonicNs() + BigInt(Math.round(budgetMs * 1e6));
+    const untilNs = clock.monotonicNs() + nsOfMs(budgetMs);
     do {
       const wrote = !this.#isDiskRefusing && this.#writeOwed(1) > 0;
       if (!wrote && !this.#retention.step()) return false;
@@ -296,14 +297,21 @@ export class Ring {
 
   // Opening
 
+  /** Up to where an earlier process had committed; undefined in a fresh ring. */
+  get lastStoredNs(): bigint | undefined {
+    return this.#lastStoredNs;
+  }
+
   /** Opens the boot's row; what an earlier process left open is settled first. Returns the boot's number. */
   #reopen(): number {
     const { ledger, anchor } = this.#deps;
-    const open = readBoots(this.#db).filter((boot) => !boot.isClosed);
+    const boots = readBoots(this.#db);
+    const open = boots.filter((boot) => !boot.isClosed);
+    this.#lastStoredNs = boots.map(({ lastCommitNs }) => lastCommitNs).reduce<bigint | undefined>(laterOf, undefined);
     ledger.attach(this.#db, anchor.bootId);
     for (const { lastCommitNs } of open) {
       const known = { topic: "", reason: "crash", count: undefined, bytes: undefined } as const;
-      const endNs = later(lastCommitNs, this.#openedNs);
+      const endNs = latest(lastCommitNs, this.#openedNs);
       ledger.addLoss({ ...known, startNs: lastCommitNs - COMMIT_LAG_NS, endNs });
     }
     ledger.saveLosses();
@@ -593,4 +601,8 @@ const REFUSALS = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG", "ring_ful
 function isRefusal(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return REFUSALS.has(code) || /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN)/.test(code);
+}
+
+function laterOf(latest: bigint | undefined, ns: bigint): bigint {
+  return latest === undefined || ns > latest ? ns : latest;
 }

@@ -1,0 +1,126 @@
+import { expect, test } from "vitest";
+import type { RawChunk } from "../../src/model/chunk.ts";
+import { BufferPool } from "../../src/ring/buffer-pool.ts";
+import { ChunkBuilder } from "../../src/ring/chunk-builder.ts";
+import { type RingMessage, readRecord, recordOffsets, viewOf } from "../../src/ring/message-record.ts";
+import { CAMERA, channel, LIGHT, MS, START_NS, topicClass } from "./ring-rig.ts";
+
+type Drop = { channelId: number; reason: string; count: number; bytes: number };
+
+function build(poolBytes = 64 * 1024 * 1024) {
+  const chunks: RawChunk[] = [];
+  const drops: Drop[] = [];
+  const pool = new BufferPool(poolBytes);
+  const builder = new ChunkBuilder({
+    pool,
+    onChunk: (chunk) => chunks.push(chunk),
+    onDrop: (channelId, reason, count, bytes) => drops.push({ channelId, reason, count, bytes }),
+  });
+  return { chunks, drops, pool, builder };
+}
+
+function messagesOf(chunk: RawChunk): RingMessage[] {
+  const body = viewOf(new Uint8Array(chunk.buffer, 0, chunk.sizeBytes));
+  return [...recordOffsets(body)].map((offset) => readRecord(body, offset, ""));
+}
+
+const atMs = (ms: number) => START_NS + BigInt(ms) * MS;
+
+test("a message is laid down as MCAP's message record, byte for byte", () => {
+  const { builder, chunks } = build();
+  builder.addChannel(channel(0x1234, "/a", "light"), LIGHT);
+  builder.append(0x1234, 0x1122334455667788n, 0x0102030405060708n, Buffer.from("abc"));
+  builder.flushAll();
+  const body = Buffer.from(chunks[0]?.buffer ?? new ArrayBuffer(0), 0, chunks[0]?.sizeBytes);
+  expect(body.toString("hex")).toBe("05190000000000000034120100000088776655443322110807060504030201616263");
+});
+
+test("quiet channels of a class share a chunk, and a busy one gets its own", () => {
+  const { builder, chunks } = build();
+  for (let id = 1; id <= 20; id += 1) builder.addChannel(channel(id, `/topic_${id}`, "light"), LIGHT);
+  for (let ms = 0; ms < 5000; ms += 10) {
+    builder.append(1, atMs(ms), atMs(ms), new Uint8Array(2000)); // 200 kB/s
+    if (ms % 100 === 0) for (let id = 2; id <= 20; id += 1) builder.append(id, atMs(ms), atMs(ms), new Uint8Array(100));
+    builder.flush(atMs(ms));
+  }
+  builder.flushAll();
+  const last = chunks.filter(({ startNs }) => startNs >= atMs(2000));
+  const own = last.filter(({ channels }) => channels.length === 1);
+  const shared = last.filter(({ channels }) => channels.length > 1);
+  expect(own.every(({ channels }) => channels[0]?.channelId === 1)).toBe(true);
+  expect(shared.every(({ channels }) => channels.length === 19)).toBe(true);
+  expect(last.length / 3).toBeLessThanOrEqual(5); // rows a second
+});
+
+test("classes, and what must not leave the robot, never share a chunk", () => {
+  const { builder, chunks } = build();
+  builder.addChannel(channel(1, "/a", "light"), LIGHT);
+  builder.addChannel(channel(2, "/b", "light", { isLocal: true }), LIGHT);
+  builder.addChannel(channel(3, "/c", "slow"), topicClass("slow", { tier: "disk", rank: 1 }));
+  for (const id of [1, 2, 3]) builder.append(id, atMs(0), atMs(0), new Uint8Array(10));
+  builder.flushAll();
+  expect(chunks.map(({ className, isLocal }) => `${className} ${isLocal}`).sort()).toEqual([
+    "light false",
+    "light true",
+    "slow false",
+  ]);
+});
+
+test("every heavy message is in a full chunk, and those due at the baseline rate in a baseline chunk too", () => {
+  const { builder, chunks } = build();
+  builder.addChannel(channel(1, "/camera", "camera"), CAMERA);
+  for (let ms = 0; ms < 4000; ms += 50) {
+    builder.append(1, atMs(ms), atMs(ms), new Uint8Array(1000));
+    builder.flush(atMs(ms));
+  }
+  builder.flushAll();
+  const of = (kind: string) => chunks.filter((chunk) => chunk.kind === kind);
+  const full = of("full").flatMap(messagesOf);
+  const baseline = of("baseline").flatMap(messagesOf);
+  expect(full.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 80 }, (_, index) => index + 1));
+  expect(baseline.map(({ sequence }) => sequence)).toEqual([1, 21, 41, 61]);
+  const baselineCount = of("full").reduce((sum, { channels }) => sum + (channels[0]?.baselineCount ?? 0), 0);
+  expect(baselineCount).toBe(4);
+});
+
+test("a live chunk is closed within half a second, and none spans more than a second without a flush", () => {
+  const { builder, chunks } = build();
+  builder.addChannel(channel(1, "/a", "light"), LIGHT);
+  builder.append(1, atMs(0), atMs(0), new Uint8Array(10));
+  builder.flush(atMs(499));
+  expect(chunks.length).toBe(0);
+  builder.flush(atMs(500));
+  expect(chunks.length).toBe(1);
+  for (let ms = 1000; ms < 9000; ms += 100) builder.append(1, atMs(ms), atMs(ms), new Uint8Array(10));
+  expect(chunks.every(({ startNs, endNs }) => endNs - startNs <= 1000n * MS)).toBe(true);
+  expect(chunks.length).toBeGreaterThanOrEqual(8);
+});
+
+test("a message larger than any buffer gets its own", () => {
+  const { builder, chunks } = build();
+  builder.addChannel(channel(1, "/cloud", "camera"), CAMERA);
+  const large = new Uint8Array(5 * 1024 * 1024).fill(7);
+  builder.append(1, atMs(0), atMs(0), large);
+  builder.append(1, atMs(1), atMs(1), new Uint8Array(10));
+  builder.flushAll();
+  const messages = chunks.filter(({ kind }) => kind === "full").flatMap(messagesOf);
+  expect(messages.map(({ bytes }) => bytes.length)).toEqual([large.length, 10]);
+  expect(Buffer.from(messages[0]?.bytes ?? []).equals(large)).toBe(true);
+});
+
+test("a full pool drops the lesser classes first, and every drop is told with its channel", () => {
+  const { builder, drops, pool, chunks } = build(8 * 1024 * 1024);
+  builder.addChannel(channel(1, "/joints", "light"), LIGHT);
+  builder.addChannel(channel(2, "/camera", "camera"), topicClass("camera", { baselineHz: 0 }));
+  let refused = 0;
+  for (let ms = 0; ms < 1000; ms += 10)
+    if (builder.append(2, atMs(ms), atMs(ms), new Uint8Array(200_000)) === "dropped") refused += 1;
+  expect(refused).toBeGreaterThan(0);
+  for (let ms = 0; ms < 1000; ms += 10)
+    expect(builder.append(1, atMs(ms), atMs(ms), new Uint8Array(1000))).toBe("stored");
+  builder.flushAll();
+  expect(drops).toEqual([{ channelId: 2, reason: "queue_full", count: refused, bytes: refused * 200_000 }]);
+  for (const { buffer } of chunks) pool.give(buffer);
+  expect(pool.takenBytes).toBe(0);
+  expect(builder.append(2, atMs(1000), atMs(1000), new Uint8Array(200_000))).toBe("stored");
+});
