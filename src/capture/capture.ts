@@ -248,7 +248,7 @@ export class Capture {
     const { ring, log } = this.#deps;
     const { id, rule, outcome, attempts, startNs, endNs } = episode;
     ring.hold(id, startNs, endNs);
-    ring.promote(startNs, endNs, focusOf(episode));
+    // No promotion: the hold that began with the episode has sent everything since straight to the disk.
     if (this.#state.open === undefined) ring.setFullRate(false);
     this.#settling.push(episode);
     log.info("An episode was sealed.", { episode_id: id, rule, outcome, attempts });

@@ -8,7 +8,6 @@
  */
 import { crc32 } from "node:zlib";
 import type { Channel } from "../model/channel.ts";
-import type { ChunkChannel } from "../model/chunk.ts";
 import { Fault } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import { compressFrame, decompressFrame } from "./lz4-frame.ts";
@@ -19,35 +18,14 @@ import {
   recordChannelId,
   recordLogTimeNs,
   recordOffsets,
+  recordSequence,
   viewOf,
   writeRecordHeader,
 } from "./message-record.ts";
+import type { RingReader, StoredChunk } from "./ring-reader.ts";
 
-/** A chunk on disk, as the ring's reader gives it. */
-export type SourceChunk = {
-  readonly id: number;
-  readonly kind: "full" | "baseline";
-  readonly className: string;
-  readonly startNs: bigint;
-  readonly endNs: bigint;
-  readonly bootId: string;
-  readonly channels: readonly ChunkChannel[];
-  readonly bodySize: number;
-  readonly crc32: number;
-  readonly compression: "lz4" | "";
-  /** The stored bytes. */
-  read(): Uint8Array;
-};
-
-export interface ChunkSource {
-  channels(): ReadonlyMap<number, Channel>;
-  /** Those that touch the range, ordered by start. */
-  chunks(query: { startNs: bigint; endNs: bigint; channelIds?: ReadonlySet<number> }): Iterable<SourceChunk>;
-  /** Verified. Throws `Fault("corrupt_chunk")`. */
-  decompress(chunk: SourceChunk): Uint8Array;
-  /** The last message of each latched or rare channel before an instant. */
-  latched(beforeNs: bigint): readonly RingMessage[];
-}
+/** What this needs of a `RingReader`. */
+export type ChunkSource = Pick<RingReader, "channels" | "chunks" | "decompress" | "latched">;
 
 export type WindowQuery = {
   readonly startNs: bigint;
@@ -55,7 +33,7 @@ export type WindowQuery = {
   readonly wants: (channel: Channel) => boolean;
   /** Classes that are cut to the message at the window's edges; the others come by whole chunks. */
   readonly isCut: (className: string) => boolean;
-  readonly onDamaged: (chunk: SourceChunk, reason: Fault) => void;
+  readonly onDamaged: (chunk: StoredChunk, reason: Fault) => void;
 };
 
 export type WindowChunk = McapChunk & {
@@ -65,9 +43,14 @@ export type WindowChunk = McapChunk & {
   readonly bytesByChannel: ReadonlyMap<number, number>;
 };
 
-type Keeps = (channelId: number, logTimeNs: bigint) => boolean;
-/** Ranges of a boot's channel that full chunks answer for. */
-type Coverage = Map<string, { startNs: bigint; endNs: bigint }[]>;
+/** Damaged, or evicted since its row was read. */
+const UNREADABLE = ["corrupt_chunk", "chunk_gone"];
+
+type Keeps = (channelId: number, logTimeNs: bigint, sequence: number) => boolean;
+/** Per boot and channel: what the last full chunks hold. */
+type Coverage = Map<string, { startNs: bigint; endNs: bigint; sequences: ReadonlySet<number> }[]>;
+/** The last minutes of a channel's full chunks: a baseline chunk spans seconds. */
+const REMEMBERED_CHUNKS = 256;
 
 /** Ordered by start, but for baseline chunks, which come when the full chunks around them are known. */
 export function* windowChunks(source: ChunkSource, query: WindowQuery): Generator<WindowChunk> {
@@ -75,102 +58,101 @@ export function* windowChunks(source: ChunkSource, query: WindowQuery): Generato
   const wanted = new Set([...channels.values()].filter(query.wants).map((channel) => channel.id));
   yield* latchedChunks(source, query, wanted, channels);
   const coverage: Coverage = new Map();
-  let waiting: SourceChunk[] = [];
+  let waiting: StoredChunk[] = [];
   for (const chunk of source.chunks({ startNs: query.startNs, endNs: query.endNs, channelIds: wanted })) {
     const due = waiting.filter((baseline) => baseline.endNs < chunk.startNs);
     waiting = waiting.filter((baseline) => baseline.endNs >= chunk.startNs);
     for (const baseline of due) yield* pieceOf(source, baseline, query, wanted, coverage);
     if (chunk.kind === "baseline") waiting.push(chunk);
-    else yield* fullPiece(source, chunk, query, wanted, coverage);
+    else yield* pieceOf(source, chunk, query, wanted, coverage);
   }
   for (const baseline of waiting) yield* pieceOf(source, baseline, query, wanted, coverage);
 }
 
-function* fullPiece(
-  source: ChunkSource,
-  chunk: SourceChunk,
-  query: WindowQuery,
-  wanted: ReadonlySet<number>,
-  coverage: Coverage,
-): Generator<WindowChunk> {
-  let isWhole = true;
-  const onDamaged = (damaged: SourceChunk, reason: Fault): void => {
-    isWhole = false;
-    query.onDamaged(damaged, reason);
-  };
-  yield* pieceOf(source, chunk, { ...query, onDamaged }, wanted, new Map());
-  if (isWhole) for (const { channelId } of chunk.channels) cover(coverage, keyOf(chunk, channelId), chunk);
-}
-
+/** The chunk, what is left of it, or nothing. */
 function* pieceOf(
   source: ChunkSource,
-  chunk: SourceChunk,
+  chunk: StoredChunk,
   query: WindowQuery,
   wanted: ReadonlySet<number>,
   coverage: Coverage,
 ): Generator<WindowChunk> {
+  const body = readable(source, chunk, query);
+  if (body === undefined) return;
+  const keeps = filterOf(chunk, query, wanted, coverage);
+  if (chunk.kind === "full") cover(coverage, chunk, body);
+  const piece = keeps === undefined ? copied(chunk, body) : rebuilt(chunk, body, keeps);
+  if (piece.index.size > 0) yield piece;
+}
+
+function readable(source: ChunkSource, chunk: StoredChunk, query: WindowQuery): Uint8Array | undefined {
   try {
-    const body = source.decompress(chunk);
-    const keeps = filterOf(chunk, query, wanted, coverage);
-    const piece = keeps === undefined ? copied(chunk, body) : rebuilt(chunk, body, keeps);
-    if (piece.index.size > 0) yield piece;
+    return source.decompress(chunk);
   } catch (error) {
-    if (!(error instanceof Fault) || error.code !== "corrupt_chunk") throw error;
+    if (!(error instanceof Fault) || !UNREADABLE.includes(error.code)) throw error;
     query.onDamaged(chunk, error);
+    return undefined;
   }
 }
 
 /** undefined: every message of the chunk. */
 function filterOf(
-  chunk: SourceChunk,
+  chunk: StoredChunk,
   { startNs, endNs, isCut }: WindowQuery,
   wanted: ReadonlySet<number>,
   coverage: Coverage,
 ): Keeps | undefined {
   const isMixed = chunk.channels.some(({ channelId }) => !wanted.has(channelId));
   const isCrossing = isCut(chunk.className) && (chunk.startNs < startNs || chunk.endNs > endNs);
-  const covering = new Map(
-    chunk.channels.map(({ channelId }) => [channelId, coveringRanges(coverage, chunk, channelId)]),
-  );
-  const isCovered = [...covering.values()].some((ranges) => ranges.length > 0);
-  if (!isMixed && !isCrossing && !isCovered) return undefined;
-  return (channelId, timeNs) =>
+  const covering = chunk.kind === "full" ? new Map<number, ReadonlySet<number>[]>() : coveringOf(coverage, chunk);
+  if (!isMixed && !isCrossing && covering.size === 0) return undefined;
+  return (channelId, timeNs, sequence) =>
     wanted.has(channelId) &&
     (!isCrossing || (timeNs >= startNs && timeNs <= endNs)) &&
-    !covering.get(channelId)?.some((range) => timeNs >= range.startNs && timeNs <= range.endNs);
+    !covering.get(channelId)?.some((sequences) => sequences.has(sequence));
 }
 
-const keyOf = (chunk: SourceChunk, channelId: number): string => `${chunk.bootId} ${channelId}`;
+const keyOf = (chunk: StoredChunk, channelId: number): string => `${chunk.bootId} ${channelId}`;
 
-function coveringRanges(
-  coverage: Coverage,
-  chunk: SourceChunk,
-  channelId: number,
-): { startNs: bigint; endNs: bigint }[] {
-  const ranges = coverage.get(keyOf(chunk, channelId)) ?? [];
-  return ranges.filter((range) => range.startNs <= chunk.endNs && range.endNs >= chunk.startNs);
+function coveringOf(coverage: Coverage, chunk: StoredChunk): Map<number, ReadonlySet<number>[]> {
+  const covering = new Map<number, ReadonlySet<number>[]>();
+  for (const { channelId } of chunk.channels) {
+    const full = coverage.get(keyOf(chunk, channelId)) ?? [];
+    const touching = full.filter(({ startNs, endNs }) => startNs <= chunk.endNs && endNs >= chunk.startNs);
+    if (touching.length > 0)
+      covering.set(
+        channelId,
+        touching.map(({ sequences }) => sequences),
+      );
+  }
+  return covering;
 }
 
-/** Remembers the last minutes of a channel's full chunks: a baseline chunk spans seconds. */
-const REMEMBERED_RANGES = 256;
-
-function cover(coverage: Coverage, key: string, { startNs, endNs }: SourceChunk): void {
-  const ranges = coverage.get(key) ?? [];
-  coverage.set(key, [...ranges.slice(-REMEMBERED_RANGES), { startNs, endNs }]);
+function cover(coverage: Coverage, chunk: StoredChunk, body: Uint8Array): void {
+  const view = viewOf(body);
+  const sequences = new Map(chunk.channels.map(({ channelId }) => [channelId, new Set<number>()]));
+  for (const offset of recordOffsets(view))
+    sequences.get(recordChannelId(view, offset))?.add(recordSequence(view, offset));
+  for (const [channelId, held] of sequences) {
+    const key = keyOf(chunk, channelId);
+    const { startNs, endNs } = chunk;
+    const known = coverage.get(key)?.slice(1 - REMEMBERED_CHUNKS) ?? [];
+    coverage.set(key, [...known, { startNs, endNs, sequences: held }]);
+  }
 }
 
-function copied(chunk: SourceChunk, body: Uint8Array): WindowChunk {
+function copied(chunk: StoredChunk, body: Uint8Array): WindowChunk {
   return {
     ...described(chunk.kind, chunk.className, body, chunk.crc32, chunk.compression),
     records: () => chunk.read(),
   };
 }
 
-function rebuilt(chunk: SourceChunk, body: Uint8Array, keeps: Keeps): WindowChunk {
+function rebuilt(chunk: StoredChunk, body: Uint8Array, keeps: Keeps): WindowChunk {
   const view = viewOf(body);
   const offsets = [...recordOffsets(view)];
   const kept = offsets.flatMap((offset, index) =>
-    keeps(recordChannelId(view, offset), recordLogTimeNs(view, offset))
+    keeps(recordChannelId(view, offset), recordLogTimeNs(view, offset), recordSequence(view, offset))
       ? [body.subarray(offset, offsets[index + 1] ?? body.byteLength)]
       : [],
   );
@@ -252,7 +234,7 @@ function* latchedChunks(
     (chunk) => !query.isCut(chunk.className),
   );
   const messages = source
-    .latched(query.startNs)
+    .latched(query.startNs - 1n)
     .filter((message) => wanted.has(message.channelId))
     .filter(({ channelId, logTimeNs }) => !crossing.some((chunk) => brings(chunk, channelId, logTimeNs)))
     .toSorted((a, b) => Number(a.logTimeNs - b.logTimeNs));
@@ -260,7 +242,7 @@ function* latchedChunks(
   for (const [className, group] of byClass) yield chunkOfMessages("latched", className, group);
 }
 
-function brings(chunk: SourceChunk, channelId: number, logTimeNs: bigint): boolean {
+function brings(chunk: StoredChunk, channelId: number, logTimeNs: bigint): boolean {
   const hasChannel = chunk.channels.some((channel) => channel.channelId === channelId);
   return hasChannel && chunk.startNs <= logTimeNs && logTimeNs <= chunk.endNs;
 }

@@ -97,7 +97,7 @@ test("an episode is handed on once, when its window's chunks have had time to ar
   capture.tick(at(109.6));
   capture.tick(at(110));
   expect(sealed.map(({ id, outcome, endNs }) => [id, outcome, endNs])).toEqual([["episode-1", "recovered", at(108)]]);
-  expect(calls.slice(3)).toEqual(["hold episode-1 90-108", "promote 90-108 @100", "full rate false"]);
+  expect(calls.slice(3)).toEqual(["hold episode-1 90-108", "full rate false"]);
   expect(capture.find("episode-1").state).toBe("sealed");
 });
 

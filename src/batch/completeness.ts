@@ -1,0 +1,141 @@
+/** States per topic what an episode asked for, what its files hold, and what is missing and why. */
+import type { Channel } from "../model/channel.ts";
+import type { Episode, TopicCompleteness } from "../model/episode.ts";
+import type { Loss } from "../model/loss.ts";
+import type { WindowChunk } from "../ring/window.ts";
+import { earliest, latest, msOfNs } from "../std/nanoseconds.ts";
+
+/**
+ * A silence is a gap when it is this many times the topic's usual interval, and at least a second. Usual is what nine
+ * of ten intervals stay under: `/rosout` comes in bursts, and the pauses between them are no gaps.
+ */
+const GAP_INTERVALS = 4n;
+const GAP_NS_MIN = 1_000_000_000n;
+/** Fewer messages have no interval to speak of. */
+const GAP_MESSAGES_MIN = 12;
+
+type Gap = TopicCompleteness["gaps"][number];
+type TopicTally = {
+  readonly className: string;
+  readonly timesNs: bigint[];
+  readonly baselineNs: bigint[];
+  latchedCount: number;
+  bytes: number;
+};
+
+/** `notRecorded`: topics that the robot has and the configuration leaves out. */
+export function computeCompleteness(
+  episode: Episode,
+  chunks: readonly WindowChunk[],
+  channels: ReadonlyMap<number, Channel>,
+  losses: readonly Loss[],
+  notRecorded: readonly string[],
+): TopicCompleteness[] {
+  const tallies = tallyTopics(chunks, channels);
+  const inWindow = losses.filter((loss) => loss.startNs <= episode.endNs && loss.endNs >= episode.startNs);
+  const lost = inWindow.map(({ topic }) => topic).filter((topic) => topic !== "" && !tallies.has(topic));
+  const recorded = [...tallies].map(([topic, tally]) => topicCompleteness(episode, topic, tally, inWindow));
+  const silent = [...new Set(lost)].map((topic) => topicCompleteness(episode, topic, blankTally(""), inWindow));
+  const absent = notRecorded.filter((topic) => !tallies.has(topic));
+  const left = absent.map((topic) => ({
+    ...topicCompleteness(episode, topic, blankTally(""), []),
+    coverage: LEFT_OUT,
+  }));
+  return [...recorded, ...silent, ...left].toSorted((a, b) => (a.topic < b.topic ? -1 : 1));
+}
+
+const LEFT_OUT = "not_recorded" as const;
+
+function tallyTopics(chunks: readonly WindowChunk[], channels: ReadonlyMap<number, Channel>): Map<string, TopicTally> {
+  const tallies = new Map<string, TopicTally>();
+  for (const chunk of chunks)
+    for (const [channelId, records] of chunk.index) {
+      const channel = channels.get(channelId);
+      if (channel === undefined) continue;
+      const tally = tallies.get(channel.topic) ?? blankTally(channel.className);
+      tallies.set(channel.topic, tally);
+      tally.bytes += chunk.bytesByChannel.get(channelId) ?? 0;
+      if (chunk.origin === "latched") tally.latchedCount += records.length;
+      else for (const [timeNs] of records) tally.timesNs.push(timeNs);
+      if (chunk.origin === "baseline") for (const [timeNs] of records) tally.baselineNs.push(timeNs);
+    }
+  return tallies;
+}
+
+const blankTally = (className: string): TopicTally => ({
+  className,
+  timesNs: [],
+  baselineNs: [],
+  latchedCount: 0,
+  bytes: 0,
+});
+
+function topicCompleteness(
+  episode: Episode,
+  topic: string,
+  tally: TopicTally,
+  losses: readonly Loss[],
+): TopicCompleteness {
+  const times = tally.timesNs.toSorted((a, b) => Number(a - b));
+  const [first] = times;
+  const last = times.at(-1);
+  const firingNs = episode.firings[0]?.atNs ?? episode.startNs;
+  const lastFiringNs = episode.firings.at(-1)?.atNs ?? episode.startNs;
+  const own = losses.filter((loss) => loss.topic === topic || loss.topic === "");
+  return {
+    topic,
+    className: tally.className,
+    preRollMs: first === undefined ? undefined : atLeastZero(msOfNs(firingNs - latest(first, episode.startNs))),
+    postRollMs: last === undefined ? undefined : atLeastZero(msOfNs(earliest(last, episode.endNs) - lastFiringNs)),
+    messages: times.length + tally.latchedCount,
+    bytes: tally.bytes,
+    dropped: countDropped(own.filter((loss) => loss.topic === topic)),
+    gaps: [...own.map((loss) => lossGap(episode, loss)), ...baselineGaps(tally), ...silences(times, tally)],
+    coverage: coverageOf(tally),
+  };
+}
+
+function coverageOf(tally: TopicTally): TopicCompleteness["coverage"] {
+  if (tally.baselineNs.length > 0) return "baseline";
+  return tally.timesNs.length === 0 && tally.latchedCount > 0 ? "latched" : "full";
+}
+
+function countDropped(losses: readonly Loss[]): Record<string, number> {
+  const dropped: Record<string, number> = {};
+  for (const { reason, count } of losses) dropped[reason] = (dropped[reason] ?? 0) + (count ?? 0);
+  return dropped;
+}
+
+function lossGap(episode: Episode, { startNs, endNs, reason }: Loss): Gap {
+  return { startNs: latest(startNs, episode.startNs), endNs: earliest(endNs, episode.endNs), reason };
+}
+
+/** Where only the reduced rate is there. */
+function baselineGaps(tally: TopicTally): Gap[] {
+  const stretches: Gap[] = [];
+  const times = tally.baselineNs.toSorted((a, b) => Number(a - b));
+  const full = new Set(tally.timesNs);
+  for (const time of times) full.delete(time);
+  const fullTimes = [...full].toSorted((a, b) => Number(a - b));
+  for (const timeNs of times) {
+    const last = stretches.at(-1);
+    const isSame = last !== undefined && !fullTimes.some((one) => one > last.endNs && one < timeNs);
+    if (isSame) stretches[stretches.length - 1] = { ...last, endNs: timeNs };
+    else stretches.push({ startNs: timeNs, endNs: timeNs, reason: "baseline" });
+  }
+  return stretches;
+}
+
+/** Silences longer than the topic's rhythm explains; at the baseline rate there is no rhythm to judge by. */
+function silences(times: readonly bigint[], tally: TopicTally): Gap[] {
+  if (times.length < GAP_MESSAGES_MIN || tally.baselineNs.length > 0) return [];
+  const intervals = times.slice(1).map((time, index) => time - (times[index] ?? time));
+  const usual = intervals.toSorted((a, b) => Number(a - b))[Math.floor(intervals.length * 0.9)] ?? 0n;
+  const bound = latest(usual * GAP_INTERVALS, GAP_NS_MIN);
+  return intervals.flatMap((interval, index) => {
+    const startNs = times[index] ?? 0n;
+    return interval > bound ? [{ startNs, endNs: startNs + interval, reason: "silence" }] : [];
+  });
+}
+
+const atLeastZero = (value: number): number => Math.max(value, 0);

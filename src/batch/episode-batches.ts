@@ -1,0 +1,272 @@
+/**
+ * Turns a sealed episode into its batches, one immutable file each, in the reader thread.
+ *
+ * `<episode>-light.mcap` (everything but the heavy classes, and the episode's story), `<episode>-heavy-1.mcap` …
+ * (the heavy classes in files of about 32 MB, outward from the firing), `<episode>-meta.json` (manifest with the
+ * hashes of the others, and previews). Stored chunks are copied as they lie. Local topics never go in.
+ *
+ * Every file is durable under its name before the next one begins, and all of them before this returns; their rows
+ * come after that, in one transaction. A crash before the rows leaves files that nobody refers to: another run writes
+ * the same names again, and the batch store removes what is left over.
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Batch, BatchKind } from "../model/batch.ts";
+import type { Channel } from "../model/channel.ts";
+import type { Episode } from "../model/episode.ts";
+import type { Loss } from "../model/loss.ts";
+import {
+  formatManifest,
+  MANIFEST_NAME,
+  type Manifest,
+  type ManifestBatch,
+  type ManifestChannel,
+  type ManifestRobot,
+} from "../protocol/manifest.ts";
+import { McapFile } from "../ring/mcap-file.ts";
+import { readRecord, viewOf } from "../ring/message-record.ts";
+import { bodyOf, type ChunkSource, type WindowChunk, windowChunks } from "../ring/window.ts";
+import { writeFileDurably } from "../std/durable-file.ts";
+import { earliest, latest } from "../std/nanoseconds.ts";
+import { formatTimeNs } from "../std/wire.ts";
+import { computeCompleteness } from "./completeness.ts";
+import { episodeChannel, episodeEventChunk } from "./episode-events.ts";
+import { type DecodeMessage, makePreviews } from "./previews.ts";
+
+export type EpisodeBatchesOptions = {
+  /** Where the files go; it exists. */
+  readonly folder: string;
+  readonly robot: ManifestRobot;
+  readonly lodeVersion: string;
+  /** Classes that go into `heavy` files, by whole chunks. */
+  readonly heavyClasses: ReadonlySet<string>;
+  /** Rows of the loss ledger that touch the window. */
+  readonly losses: readonly Loss[];
+  /** Topics that the configuration leaves out. */
+  readonly notRecorded: readonly string[];
+  readonly decode: DecodeMessage;
+  readonly newId: () => string;
+  readonly nowNs: bigint;
+  /** Uncompressed; 32 MB unless told. */
+  readonly heavyBytesMax?: number;
+  readonly signal?: AbortSignal;
+};
+
+export type EpisodeBatchesResult = {
+  readonly batches: readonly Batch[];
+  /** With its completeness. */
+  readonly episode: Episode;
+  /** Chunks that could not be read and are not in the files. */
+  readonly damaged: readonly { readonly chunkId: number; readonly reason: string }[];
+};
+
+const HEAVY_BYTES_MAX = 32_000_000;
+
+export async function writeEpisodeBatches(
+  episode: Episode,
+  source: ChunkSource,
+  options: EpisodeBatchesOptions,
+): Promise<EpisodeBatchesResult> {
+  const isHeavy = (className: string): boolean => options.heavyClasses.has(className);
+  const damaged: { chunkId: number; reason: string }[] = [];
+  const losses = [...options.losses];
+  const channels = new Map(source.channels());
+  const query = {
+    ...{ startNs: episode.startNs, endNs: episode.endNs },
+    wants: (channel: Channel) => !channel.isLocal,
+    isCut: (className: string) => !isHeavy(className),
+  };
+  const chunks = await collect(source, query, options.signal, (chunkId, reason, lost) => {
+    damaged.push({ chunkId, reason });
+    losses.push(...lost);
+  });
+  const completeness = computeCompleteness(episode, chunks, channels, losses, options.notRecorded);
+  const complete = { ...episode, completeness };
+  const story = episodeChannel(channels);
+  channels.set(story.id, story);
+  const light = [episodeEventChunk(episode, story), ...chunks.filter(({ className }) => !isHeavy(className))];
+  const heavy = splitOutward(
+    chunks.filter(({ className }) => isHeavy(className)),
+    episode.firings[0]?.atNs ?? episode.startNs,
+    options.heavyBytesMax ?? HEAVY_BYTES_MAX,
+  );
+  const writer = new BatchWriter(complete, channels, options);
+  await writer.writeMcap("light", 0, light);
+  for (const [index, group] of heavy.entries()) await writer.writeMcap("heavy", index + 1, group);
+  const read = (chunk: WindowChunk, offset: number): Uint8Array =>
+    readRecord(viewOf(bodyOf(chunk)), offset, episode.bootId).bytes;
+  writer.writeMeta(await makePreviews(episode, chunks, channels, read, options.decode));
+  return { batches: writer.batches, episode: complete, damaged };
+}
+
+type OnDamaged = (chunkId: number, reason: string, losses: readonly Loss[]) => void;
+
+/** All chunks of the window, without their bytes. Lets the thread answer others in between. */
+async function collect(
+  source: ChunkSource,
+  query: Omit<Parameters<typeof windowChunks>[1], "onDamaged">,
+  signal: AbortSignal | undefined,
+  onDamaged: OnDamaged,
+): Promise<WindowChunk[]> {
+  const channels = source.channels();
+  const chunks: WindowChunk[] = [];
+  const pieces = windowChunks(source, {
+    ...query,
+    onDamaged: ({ id, channels: contained, startNs, endNs }, { message }) => {
+      const lost = contained.map(({ channelId, count, bytes }): Loss => {
+        const topic = channels.get(channelId)?.topic ?? "";
+        return { topic, reason: "corrupt_chunk", startNs, endNs, count, bytes };
+      });
+      onDamaged(id, message, lost);
+    },
+  });
+  for (const chunk of pieces) {
+    chunks.push(chunk);
+    await nextTurn();
+    signal?.throwIfAborted();
+  }
+  return chunks;
+}
+
+/** Groups of at most `bytesMax` (or one chunk), nearest to the focus first; each ordered by time. */
+export function splitOutward(chunks: readonly WindowChunk[], focusNs: bigint, bytesMax: number): WindowChunk[][] {
+  const distance = ({ startNs, endNs, origin }: WindowChunk): bigint => {
+    if (origin === "latched" || (startNs <= focusNs && focusNs <= endNs)) return 0n;
+    return startNs > focusNs ? startNs - focusNs : focusNs - endNs;
+  };
+  const groups: WindowChunk[][] = [];
+  let sizeBytes = 0;
+  for (const chunk of chunks.toSorted((a, b) => Number(distance(a) - distance(b)))) {
+    const last = groups.at(-1);
+    if (last === undefined || sizeBytes + chunk.bodySize > bytesMax) {
+      groups.push([chunk]);
+      sizeBytes = 0;
+    } else last.push(chunk);
+    sizeBytes += chunk.bodySize;
+  }
+  return groups.map((group) => group.toSorted((a, b) => Number(a.startNs - b.startNs)));
+}
+
+class BatchWriter {
+  readonly batches: Batch[] = [];
+  readonly #manifests: ManifestBatch[] = [];
+  readonly #episode: Episode;
+  readonly #channels: ReadonlyMap<number, Channel>;
+  readonly #options: EpisodeBatchesOptions;
+
+  constructor(episode: Episode, channels: ReadonlyMap<number, Channel>, options: EpisodeBatchesOptions) {
+    this.#episode = episode;
+    this.#channels = channels;
+    this.#options = options;
+  }
+
+  async writeMcap(kind: "light" | "heavy", index: number, chunks: readonly WindowChunk[]): Promise<void> {
+    const path = this.#path(kind === "light" ? "light.mcap" : `heavy-${index}.mcap`);
+    using file = McapFile.create(path, profileOf(this.#channels));
+    for (const chunk of chunks) {
+      file.addChunk(chunk, this.#channels);
+      await nextTurn();
+      this.#options.signal?.throwIfAborted();
+    }
+    const described = this.#describe(kind, index, "application/mcap", chunks, file.counts);
+    const manifest = Buffer.from(formatManifest(this.#manifest([described], [])));
+    file.addAttachment(MANIFEST_NAME, "application/json", manifest, this.#options.nowNs);
+    file.addMetadata("lode:episode", episodeMetadata(this.#episode, this.#options.robot));
+    this.#add(path, { ...described, ...file.finish() });
+  }
+
+  writeMeta(previews: Manifest["previews"]): void {
+    const path = this.#path("meta.json");
+    const content = Buffer.from(formatManifest(this.#manifest(this.#manifests, previews)));
+    writeFileDurably(path, content);
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    const described = this.#describe("meta", 0, "application/json", [], new Map());
+    this.#add(path, { ...described, sizeBytes: content.length, sha256 });
+  }
+
+  #describe(
+    kind: BatchKind,
+    index: number,
+    mediaType: string,
+    chunks: readonly WindowChunk[],
+    counts: ReadonlyMap<number, bigint>,
+  ): ManifestBatch {
+    const { startNs, endNs } = this.#episode;
+    const [first, ...rest] = chunks.filter(({ origin }) => origin !== "latched");
+    return {
+      ...{ id: this.#options.newId(), kind, index, mediaType, sizeBytes: undefined, sha256: undefined },
+      startNs:
+        first === undefined ? startNs : rest.reduce((least, chunk) => earliest(least, chunk.startNs), first.startNs),
+      endNs: first === undefined ? endNs : rest.reduce((most, chunk) => latest(most, chunk.endNs), first.endNs),
+      channels: [...counts].flatMap(([id, count]) => manifestChannel(this.#channels.get(id), count)),
+    };
+  }
+
+  #manifest(batches: readonly ManifestBatch[], previews: Manifest["previews"]): Manifest {
+    const { robot, lodeVersion, nowNs } = this.#options;
+    return { robot, lodeVersion, createdNs: nowNs, episode: this.#episode, batches, previews };
+  }
+
+  #add(path: string, written: ManifestBatch & { readonly sizeBytes: number; readonly sha256: string }): void {
+    const { id: episodeId, bootId } = this.#episode;
+    const { channels: _, ...described } = written;
+    this.#manifests.push(written);
+    this.batches.push({
+      ...{ ...described, episodeId, bootId, path },
+      priority: batchPriority(this.#episode, written.kind, written.index),
+      createdNs: this.#options.nowNs,
+      state: "queued",
+      quarantineReason: undefined,
+    });
+  }
+
+  #path(name: string): string {
+    return join(this.#options.folder, `${this.#episode.id}-${name}`);
+  }
+}
+
+/**
+ * Manifests first; then the light topics of failures, then their frames, nearest first; then the rest. Within each,
+ * the episode's own priority.
+ */
+export function batchPriority(episode: Pick<Episode, "kind" | "priority">, kind: BatchKind, index: number): number {
+  const isFailure = episode.kind === "failure";
+  const own = Math.min(Math.max(Math.round(episode.priority), 0), 999);
+  if (kind === "meta") return (isFailure ? 6000 : 5000) + own;
+  // Frames of one episode go out in their order before those of an equal one: the index weighs less than a step.
+  if (kind === "light") return (isFailure ? 4000 : 2000) + own;
+  return (isFailure ? 3000 : 1000) + own - Math.min(index, 999) / 1000;
+}
+
+function manifestChannel(channel: Channel | undefined, count: bigint): ManifestChannel[] {
+  if (channel === undefined) return [];
+  const { topic, schema, messageEncoding } = channel;
+  return [{ topic, schemaName: schema.name, messageEncoding, messages: Number(count) }];
+}
+
+/** MCAP's well-known profiles, by what the messages are. */
+export function profileOf(channels: ReadonlyMap<number, Channel>): "ros1" | "ros2" | "" {
+  const encodings = new Set([...channels.values()].map((channel) => channel.messageEncoding));
+  if (encodings.has("cdr")) return "ros2";
+  return encodings.has("ros1") ? "ros1" : "";
+}
+
+function episodeMetadata(episode: Episode, robot: ManifestRobot): Map<string, string> {
+  return new Map([
+    ["id", episode.id],
+    ["boot", episode.bootId],
+    ["robot", robot.id],
+    ["site", robot.site],
+    ["embodiment", robot.embodiment],
+    ["kind", episode.kind],
+    ["rule", episode.rule],
+    ["outcome", episode.outcome],
+    ["attempts", String(episode.attempts)],
+    ["start_time", formatTimeNs(episode.startNs)],
+    ["end_time", formatTimeNs(episode.endNs)],
+    ["is_interrupted", String(episode.isInterrupted)],
+    ["note", episode.note],
+    ...Object.entries(episode.labels).map(([key, value]): [string, string] => [`label.${key}`, value]),
+  ]);
+}

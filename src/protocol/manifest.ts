@@ -1,0 +1,214 @@
+/**
+ * The manifest: what an episode is, which batches it has, what is complete and what is missing.
+ *
+ * JSON, snake_case, instants in RFC 3339 with nanoseconds. The `meta` batch is a manifest of the whole episode with
+ * its previews; every MCAP batch carries one as the attachment `manifest.json` that lists that batch alone, without
+ * size and hash, which a file cannot say of itself.
+ */
+import { z } from "zod";
+import type { BatchKind } from "../model/batch.ts";
+import type { Episode } from "../model/episode.ts";
+import { describeError, Fault } from "../std/fault.ts";
+import { formatTimeNs, toWire } from "../std/wire.ts";
+
+export const MANIFEST_FORMAT = "lode-manifest-1";
+export const MANIFEST_NAME = "manifest.json";
+
+export type ManifestRobot = {
+  readonly id: string;
+  readonly site: string;
+  readonly embodiment: string;
+  readonly labels: Readonly<Record<string, string>>;
+};
+
+export type ManifestChannel = {
+  readonly topic: string;
+  readonly schemaName: string;
+  readonly messageEncoding: string;
+  readonly messages: number;
+};
+
+export type ManifestBatch = {
+  readonly id: string;
+  readonly kind: BatchKind;
+  readonly index: number;
+  readonly mediaType: string;
+  /** undefined in the batch's own file. */
+  readonly sizeBytes: number | undefined;
+  /** Lower-case hex; undefined in the batch's own file. */
+  readonly sha256: string | undefined;
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly channels: readonly ManifestChannel[];
+};
+
+export type ManifestPreview = {
+  readonly topic: string;
+  readonly logNs: bigint;
+  /** What of the episode it shows. */
+  readonly moment: "before" | "at" | "after" | "end";
+  readonly mediaType: "image/jpeg";
+  readonly base64: string;
+};
+
+export type Manifest = {
+  readonly robot: ManifestRobot;
+  /** Of the software that wrote it. */
+  readonly lodeVersion: string;
+  readonly createdNs: bigint;
+  readonly episode: Episode;
+  /** Of a `meta` batch: every MCAP batch. Of an MCAP batch: itself. */
+  readonly batches: readonly ManifestBatch[];
+  readonly previews: readonly ManifestPreview[];
+};
+
+export function formatManifest(manifest: Manifest): string {
+  const { robot, episode } = manifest;
+  return JSON.stringify({
+    format: MANIFEST_FORMAT,
+    ...toWire(manifest),
+    // The keys of these are people's words, not names of ours.
+    robot: { ...toWire(robot), labels: robot.labels },
+    episode: {
+      ...toWire(episode),
+      labels: episode.labels,
+      firings: episode.firings.map((firing) => ({ ...toWire(firing), values: firing.values })),
+    },
+  });
+}
+
+/** Throws `Fault("bad_manifest")`. Unknown fields are left out: a later version may have more. */
+export function parseManifest(text: string): Manifest {
+  try {
+    return manifestFromWire.parse(JSON.parse(text));
+  } catch (error) {
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : describeError(error);
+    throw new Fault("bad_manifest", `The manifest cannot be read: ${reason}`, "It is kept as it came.", error);
+  }
+}
+
+/** The instant of `formatTimeNs`, back. */
+function parseTimeNs(text: string): bigint {
+  const match = /^(.{19})\.(\d{9})Z$/.exec(text);
+  return BigInt(Date.parse(`${match?.[1]}Z`)) * 1_000_000n + BigInt(match?.[2] ?? 0);
+}
+
+const instant = z
+  .string()
+  .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/)
+  .refine((text) => formatTimeNs(parseTimeNs(text)) === text, "not a time")
+  .transform(parseTimeNs);
+const count = z.number().int().min(0);
+const words = z.record(z.string(), z.string());
+
+const segment = z
+  .object({
+    kind: z.enum(["before", "failure", "recovery", "after"]),
+    attempt: count.optional(),
+    start_time: instant,
+    end_time: instant,
+  })
+  .transform(({ kind, attempt, start_time, end_time }) => ({ kind, attempt, startNs: start_time, endNs: end_time }));
+
+const firing = z
+  .object({
+    rule: z.string(),
+    detector: z.string().optional(),
+    topic: z.string(),
+    at_time: instant,
+    values: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
+  })
+  .transform(({ rule, detector, topic, at_time, values }) => ({ rule, detector, topic, atNs: at_time, values }));
+
+const gap = z
+  .object({ start_time: instant, end_time: instant, reason: z.string() })
+  .transform(({ start_time, end_time, reason }) => ({ startNs: start_time, endNs: end_time, reason }));
+
+const completeness = z
+  .object({
+    topic: z.string(),
+    class_name: z.string(),
+    pre_roll_ms: z.number().optional(),
+    post_roll_ms: z.number().optional(),
+    messages: count,
+    bytes: count,
+    dropped: z.record(z.string(), count),
+    gaps: z.array(gap),
+    coverage: z.enum(["full", "baseline", "latched", "not_recorded"]),
+  })
+  .transform(({ class_name, pre_roll_ms, post_roll_ms, ...same }) => ({
+    ...{ ...same, className: class_name, preRollMs: pre_roll_ms, postRollMs: post_roll_ms },
+  }));
+
+const episodeFromWire = z
+  .object({
+    id: z.string(),
+    boot_id: z.string(),
+    kind: z.enum(["failure", "span", "sample", "manual"]),
+    rule: z.string(),
+    priority: z.number(),
+    start_time: instant,
+    end_time: instant,
+    outcome: z.enum(["recovered", "failed", "operator_took_over", "succeeded", "unknown"]),
+    attempts: count,
+    firings: z.array(firing),
+    segments: z.array(segment),
+    labels: words,
+    note: z.string(),
+    is_interrupted: z.boolean(),
+    completeness: z.array(completeness),
+  })
+  .transform(({ boot_id, start_time, end_time, is_interrupted, ...same }) => ({
+    ...{ ...same, bootId: boot_id, startNs: start_time, endNs: end_time, isInterrupted: is_interrupted },
+  }));
+
+const batch = z
+  .object({
+    id: z.string(),
+    kind: z.enum(["meta", "light", "heavy"]),
+    index: count,
+    media_type: z.string(),
+    size_bytes: count.optional(),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional(),
+    start_time: instant,
+    end_time: instant,
+    channels: z.array(
+      z
+        .object({ topic: z.string(), schema_name: z.string(), message_encoding: z.string(), messages: count })
+        .transform(({ schema_name, message_encoding, ...same }) => ({
+          ...{ ...same, schemaName: schema_name, messageEncoding: message_encoding },
+        })),
+    ),
+  })
+  .transform(({ media_type, size_bytes, sha256, start_time, end_time, ...same }) => ({
+    ...{ ...same, mediaType: media_type, sizeBytes: size_bytes, sha256, startNs: start_time, endNs: end_time },
+  }));
+
+const preview = z
+  .object({
+    topic: z.string(),
+    log_time: instant,
+    moment: z.enum(["before", "at", "after", "end"]),
+    media_type: z.literal("image/jpeg"),
+    base64: z.string(),
+  })
+  .transform(({ log_time, media_type, ...same }) => ({ ...same, logNs: log_time, mediaType: media_type }));
+
+const manifestFromWire = z
+  .object({
+    format: z.literal(MANIFEST_FORMAT),
+    robot: z.object({ id: z.string(), site: z.string(), embodiment: z.string(), labels: words }),
+    lode_version: z.string(),
+    created_time: instant,
+    episode: episodeFromWire,
+    batches: z.array(batch),
+    previews: z.array(preview),
+  })
+  .transform(
+    ({ lode_version, created_time, format: _, ...same }): Manifest => ({
+      ...{ ...same, lodeVersion: lode_version, createdNs: created_time },
+    }),
+  );
