@@ -18,9 +18,9 @@ export async function runBatches(options: CommonOptions): Promise<void> {
       batch.state === "quarantined" ? paint("red", batch.state) : batch.state,
       formatDuration(Date.now() - Date.parse(batch.created_time)),
       String(batch.attempts),
-      batch.reason === "" ? batch.last_attempt : batch.reason,
+      batch.reason,
     ]);
-    return table(["batch", "episode", "kind", ">size", "state", ">age", ">attempts", "last attempt"], rows);
+    return table(["batch", "episode", "kind", ">size", "state", ">age", ">attempts", ""], rows);
   });
 }
 

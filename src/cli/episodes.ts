@@ -57,8 +57,8 @@ function episodeText({ episode, state, batches }: Wire<EpisodeAnswer>): string {
     batch.kind,
     formatBytes(batch.size_bytes),
     batch.state,
-    batch.last_attempt,
-    batch.path,
+    String(batch.attempts),
+    batch.state === "deleted" ? paint("dim", "home, and deleted here") : batch.path,
   ]);
   return [
     `${paint("bold", episode.rule)} · ${outcomeText(episode.outcome)} · attempts ${episode.attempts} · ${state}`,
@@ -76,7 +76,7 @@ function episodeText({ episode, state, batches }: Wire<EpisodeAnswer>): string {
     "",
     files.length === 0
       ? paint("dim", "no batches yet")
-      : table(["batch", ">size", "state", "last attempt", "file"], files),
+      : table(["batch", ">size", "state", ">attempts", "file"], files),
   ].join("\n");
 }
 

@@ -24,9 +24,7 @@ export function statusText(status: Status): string {
     field("ring", ringText(status)),
     ...status.ring.classes.map((entry) => field("", classText(entry))),
     field("capture", captureText(status)),
-    ...status.capture.rules
-      .filter((rule) => !rule.is_bound)
-      .map((rule) => field("", paint("dim", `${rule.rule}: ${rule.state}`))),
+    ...alarmLines(status),
     field("upload", uploadText(status)),
     field("messages", accountingText(status.accounting)),
     ...lossLines(status),
@@ -36,28 +34,33 @@ export function statusText(status: Status): string {
 function sourceText({ source }: Status): string {
   if (!source.is_connected) return paint("red", `not connected to ${source.url}: ${source.reason}`);
   const silent = source.silent_count === 0 ? "" : paint("yellow", `, ${source.silent_count} silent (lode topics)`);
-  return `${paint("green", "connected")} to ${source.url} (${source.bridge}) · ${source.topic_count} topics${silent}`;
+  return `${paint("green", "connected")} to ${source.url} · ${source.topic_count} topics${silent}`;
 }
 
 function ringText({ ring }: Status): string {
   const state = ring.state === "ok" ? "" : ` · ${paint("red", ring.state)}`;
-  return `${formatBytes(ring.size_bytes)} of ${formatBytes(ring.size_bytes_max)} on disk, ${formatBytes(ring.memory_bytes)} in memory · ${ring.folder}${state}`;
+  const forecast = ring.hours_left === undefined ? "" : `, full in ${formatDuration(ring.hours_left * 3.6e6)}`;
+  return `${formatBytes(ring.size_bytes)} of ${formatBytes(ring.size_bytes_max)} on disk, ${formatBytes(ring.memory_bytes)} in memory ${forecast} · ${ring.folder}${state}`;
 }
 
 function classText(entry: Status["ring"]["classes"][number]): string {
-  const from = entry.start_time === undefined ? undefined : Date.parse(entry.start_time);
-  const span =
-    from === undefined ? "empty" : `${formatDuration(Math.max(0, Date.parse(entry.end_time ?? "") - from))} back`;
-  const forecast =
-    entry.hours_when_full === undefined ? "" : `, ${formatDuration(entry.hours_when_full * 3.6e6)} when full`;
-  return `${entry.name.padEnd(8)}${span}${forecast} · ${formatBytes(entry.disk_bytes)} disk, ${formatBytes(entry.memory_bytes)} memory`;
+  const { oldest_time: oldest, newest_time: newest } = entry;
+  const isEmpty = oldest === undefined || newest === undefined;
+  const span = isEmpty
+    ? "nothing on disk yet"
+    : `${formatDuration(Math.max(0, Date.parse(newest) - Date.parse(oldest)))} on disk`;
+  return `${entry.class_name.padEnd(8)}${span} (${formatBytes(entry.disk_bytes)}), ${formatBytes(entry.memory_bytes)} in memory`;
 }
 
 function captureText({ capture }: Status): string {
-  const armed = `${capture.rules.filter((rule) => rule.is_bound).length} of ${capture.armed_rules} rules bound`;
+  const armed = `${capture.rules.filter((rule) => rule.state === "bound").length} of ${capture.rules.length} rules bound`;
   const open = capture.open;
   if (open === undefined) return `${armed} · no open episode`;
   return `${armed} · ${paint("yellow", `episode open: ${open.rule}`)} since ${open.start_time.slice(11, 19)}Z, attempts ${open.attempts}`;
+}
+
+function alarmLines({ upload }: Status): string[] {
+  return upload.alarm === "" ? [] : [field("alarm", paint("red", upload.alarm))];
 }
 
 function uploadText({ upload }: Status): string {

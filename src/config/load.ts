@@ -52,7 +52,13 @@ function dropIns(main: string): string[] {
 function finish(merged: Record<string, unknown>, main: string): Config {
   const parsed = configSchema.parse(merged);
   const givenClasses = asMap(asMap(merged.topics).classes);
-  const classes = resolveClasses(parsed.topics.classes, givenClasses as Record<string, object>);
+  const resolved = resolveClasses(parsed.topics.classes, givenClasses as Record<string, object>);
+  const classes = Object.fromEntries(
+    Object.entries(resolved).map(([name, entry]) => [
+      name,
+      { ...entry, disk_ms_max: entry.disk_ms_max || parsed.ring.age_ms_max },
+    ]),
+  );
   const fromMain = (path: string) => (isAbsolute(path) ? path : resolve(dirname(main), path));
   const config: Config = {
     ...parsed,

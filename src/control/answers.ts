@@ -14,24 +14,25 @@ export type StatusAnswer = {
   readonly source: {
     readonly url: string;
     readonly isConnected: boolean;
-    /** Since when, or why not. */
+    /** Why not, if not. */
     readonly reason: string;
-    readonly bridge: string;
     readonly topicCount: number;
     readonly silentCount: number;
-    readonly counters: Readonly<Record<string, number>>;
+    /** Float fields that came as null over JSON and were stored as NaN. */
+    readonly jsonNulls: number;
   };
   readonly ring: {
     readonly folder: string;
     readonly sizeBytes: number;
     readonly sizeBytesMax: number;
     readonly memoryBytes: number;
+    /** Until it is full at the rate so far; undefined: full, or too early to say. */
+    readonly hoursLeft: number | undefined;
     readonly state: string;
     readonly classes: readonly ClassStatus[];
   };
   readonly capture: {
     readonly open: EpisodeSummary | undefined;
-    readonly armedRules: number;
     readonly rules: readonly RuleSummary[];
     /** Firing → window durable, of the last episode; undefined before the first. */
     readonly lastLightLagMs: number | undefined;
@@ -39,36 +40,43 @@ export type StatusAnswer = {
   };
   readonly upload: {
     readonly receiver: string;
+    readonly link: string;
     readonly isOpen: boolean;
     readonly reasons: readonly string[];
+    /** What a person must look at; "" if nothing. */
+    readonly alarm: string;
+    readonly lastResult: string;
+    readonly retryInMs: number;
+    readonly sentBytesToday: number;
     readonly queuedBatches: number;
     readonly queuedBytes: number;
     readonly oldestQueuedNs: bigint | undefined;
     readonly quarantinedBatches: number;
-    readonly lastResult: string;
   };
   readonly accounting: Accounting;
   readonly losses: readonly Loss[];
 };
 
 export type ClassStatus = {
-  readonly name: string;
+  readonly className: string;
   readonly tier: string;
   readonly diskBytes: number;
   readonly memoryBytes: number;
-  readonly startNs: bigint | undefined;
-  readonly endNs: bigint | undefined;
-  /** At the rate of the last hour (or what there is), how long the ring reaches back when full. */
-  readonly hoursWhenFull: number | undefined;
+  /** The history on disk. */
+  readonly oldestNs: bigint | undefined;
+  readonly newestNs: bigint | undefined;
 };
 
 export type RuleSummary = {
   readonly rule: string;
-  /** What its inputs are bound to, or why it is not. */
+  readonly place: string;
   readonly state: string;
-  readonly isBound: boolean;
-  readonly firedCount: number;
-  readonly lastFiredNs: bigint | undefined;
+  /** What it watches. */
+  readonly boundTo: readonly string[];
+  /** Why it is not bound. */
+  readonly reason: string | undefined;
+  readonly firings: number;
+  readonly lastFiringNs: bigint | undefined;
 };
 
 /** Messages: received = inMemory + stored + reduced + dropped. */
@@ -77,6 +85,10 @@ export type Accounting = {
   readonly inMemory: number;
   readonly stored: number;
   readonly reduced: number;
+  /** stored = held + evictable + evicted. */
+  readonly held: number;
+  readonly evictable: number;
+  readonly evicted: number;
   readonly dropped: Readonly<Record<string, number>>;
 };
 
@@ -130,8 +142,6 @@ export type BatchSummary = {
   readonly path: string;
   readonly createdNs: bigint;
   readonly attempts: number;
-  readonly lastAttempt: string;
-  readonly receiptedNs: bigint | undefined;
 };
 export type BatchesAnswer = { readonly batches: readonly BatchSummary[] };
 

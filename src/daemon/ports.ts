@@ -1,6 +1,7 @@
-/** What crosses the port between the ingest and the store thread, in order and without answers. */
+/** What crosses the ports between the threads, in order and without answers. */
 import type { Channel } from "../model/channel.ts";
 import type { RawChunk } from "../model/chunk.ts";
+import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
 import type { RuleEvent } from "../model/rule-event.ts";
 
@@ -10,9 +11,17 @@ export type IngestToStore =
   /** Its buffer is transferred and comes back as a `buffer` note. */
   | { readonly kind: "chunk"; readonly chunk: RawChunk }
   | { readonly kind: "event"; readonly event: RuleEvent }
-  | { readonly kind: "loss"; readonly loss: Loss };
+  | { readonly kind: "loss"; readonly loss: Loss }
+  /** Nothing follows. */
+  | { readonly kind: "end" };
 
 export type StoreToIngest =
   | { readonly kind: "buffer"; readonly buffer: ArrayBuffer }
   /** Globs of the topics to subscribe until the next such note; empty: none. */
   | { readonly kind: "on_demand"; readonly globs: readonly string[] };
+
+/** From the store to the main thread. */
+export type StoreNote =
+  | { readonly kind: "event"; readonly event: RuleEvent; readonly episode: Episode | undefined }
+  /** Its window is on the disk: the batch files can be written. */
+  | { readonly kind: "sealed"; readonly episode: Episode };

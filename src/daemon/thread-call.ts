@@ -4,10 +4,9 @@
  * Answers come in any order. An error keeps its code and hint across the port. When a thread dies, every call
  * that waits for it is rejected: nobody hangs.
  */
-import { Worker } from "node:worker_threads";
+import { type MessagePort, Worker } from "node:worker_threads";
 import { Fault } from "../std/fault.ts";
 
-type Port = Pick<Worker, "postMessage" | "on">;
 type Request = { readonly call: number; readonly method: string; readonly argument: unknown };
 type Answer = {
   readonly answer: number;
@@ -51,6 +50,12 @@ function isAnswer(message: unknown): message is Answer {
   return typeof message === "object" && message !== null && "answer" in message;
 }
 
+export type ThreadListeners = {
+  onNote?(note: unknown): void;
+  /** The thread ended without having been asked to. */
+  onDeath(error: Error): void;
+};
+
 /** A worker thread and the calls that wait for it. */
 export class Thread {
   readonly worker: Worker;
@@ -58,17 +63,16 @@ export class Thread {
   #callCount = 0;
   #isEnding = false;
 
-  /** `onDeath` is called when the thread ends without having been asked to: its process should follow. */
-  constructor(file: URL, workerData: unknown, onNote: (note: unknown) => void, onDeath: (error: Error) => void) {
-    this.worker = new Worker(file, { workerData });
+  constructor(file: URL, workerData: object, transferList: readonly MessagePort[], listeners: ThreadListeners) {
+    this.worker = new Worker(file, { workerData, transferList: [...transferList] });
     this.worker.on("message", (message) => {
       if (isAnswer(message)) this.#settle(message);
-      else onNote(message);
+      else listeners.onNote?.(message);
     });
     const die = (error: Error) => {
       for (const { reject } of this.#waiting.values()) reject(error);
       this.#waiting.clear();
-      if (!this.#isEnding) onDeath(error);
+      if (!this.#isEnding) listeners.onDeath(error);
       this.#isEnding = true;
     };
     this.worker.on("error", (error) => die(error instanceof Error ? error : new Error(String(error))));
@@ -76,18 +80,13 @@ export class Thread {
   }
 
   /** The thread's answer; `T` is what the handler of that name returns. */
-  call<T>(method: string, argument?: unknown, transfer: readonly (ArrayBuffer | MessagePort)[] = []): Promise<T> {
+  call<T>(method: string, argument?: unknown): Promise<T> {
     this.#callCount += 1;
     const request: Request = { call: this.#callCount, method, argument };
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.call, { resolve: (value) => resolve(value as T), reject });
-      (this.worker as Port).postMessage(request, [...transfer] as never);
+      this.worker.postMessage(request);
     });
-  }
-
-  /** Sends without waiting for an answer. */
-  post(note: unknown): void {
-    this.worker.postMessage(note);
   }
 
   async end(): Promise<void> {

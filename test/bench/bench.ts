@@ -39,7 +39,13 @@ for (const name of names) {
   const run = ALL[name];
   if (run !== undefined) benchmarks.push(await run({ seconds: Number(values.seconds) }));
 }
-const machine = { cpu: cpus()[0]?.model, cores: cpus().length, memory_bytes: totalmem(), kernel: release(), node: process.version };
+const machine = {
+  cpu: cpus()[0]?.model,
+  cores: cpus().length,
+  memory_bytes: totalmem(),
+  kernel: release(),
+  node: process.version,
+};
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, benchmarks }, null, 2)}\n`);
 const rows = benchmarks.map((entry) => [
   entry.name,

@@ -26,7 +26,13 @@ const ros = new Ros({ url });
 ros.on("connection", () => {
   for (const entry of topics) {
     const [name = "", messageType = ""] = entry.split("=");
-    const topic = new Topic<{ bytes: Uint8Array }>({ ros, name, messageType, compression: "cbor-raw", queue_length: 200 });
+    const topic = new Topic<{ bytes: Uint8Array }>({
+      ros,
+      name,
+      messageType,
+      compression: "cbor-raw",
+      queue_length: 200,
+    });
     topic.subscribe((message) => {
       messages += 1;
       // The bytes are a view into the frame: a copy is what keeps them until the transaction.

@@ -1,0 +1,123 @@
+/** The command line: which commands there are and what they take. Each command's work is in its own file. */
+import { Command } from "commander";
+import { VERSION } from "../daemon/version.ts";
+import { runBatches, runPause, runResume } from "./batches.ts";
+import { type CaptureOptions, runCapture } from "./capture.ts";
+import { runCheck } from "./check.ts";
+import { type CommonOptions, finish } from "./command.ts";
+import { runEpisodes } from "./episodes.ts";
+import {
+  addRobot,
+  type EpisodeListOptions,
+  removeRobot,
+  runReceiver,
+  runReceiverEpisodes,
+  runReceiverRobots,
+} from "./receiver.ts";
+import { type ReplayCommandOptions, runReplayCommand } from "./replay.ts";
+import { runDaemon } from "./run.ts";
+import { runStatus } from "./status.ts";
+import { runTopics } from "./topics.ts";
+
+const USAGE = 2;
+
+const program = new Command("lode")
+  .description("The flight recorder and data engine that runs on a robot.")
+  .version(VERSION)
+  .showHelpAfterError("(lode --help shows what there is)")
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : USAGE));
+
+/** Every command takes --json and --config, and shows an example in its help. */
+function command(parent: Command, name: string, description: string, example: string): Command {
+  return parent
+    .command(name)
+    .description(description)
+    .option("--json", "one JSON object with stable names")
+    .option("--config FILE", "configuration file (default /etc/lode/lode.yaml)")
+    .addHelpText("after", `\nExample:\n  ${example}`)
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : USAGE));
+}
+
+command(program, "run", "the daemon, in the foreground", "lode run --config /etc/lode/lode.yaml").action(
+  (options: CommonOptions) => finish(options, () => runDaemon(options)),
+);
+command(program, "check", "validate configuration, rules and machine", "lode check").action((options: CommonOptions) =>
+  finish(options, () => runCheck(options)),
+);
+command(program, "status", "one screen: connection, ring, capture, upload, accounting", "lode status").action(
+  (options: CommonOptions) => finish(options, () => runStatus(options)),
+);
+command(program, "topics", "every topic: rate, stored, reduced, dropped, silent and why", "lode topics").action(
+  (options: CommonOptions) => finish(options, () => runTopics(options)),
+);
+command(program, "episodes", "list episodes, or show one", "lode episodes 019a3c5e")
+  .argument("[id]", "an episode's id or a unique beginning of it")
+  .action((id: string | undefined, options: CommonOptions) => finish(options, () => runEpisodes(id, options)));
+command(
+  program,
+  "capture",
+  "a person's firing: keep what is around now",
+  'lode capture --pre 30s --post 10s --note "hit the shelf"',
+)
+  .option("--pre DURATION", "how far back", "30s")
+  .option("--post DURATION", "how far on", "10s")
+  .option("--label KEY=VALUE...", "labels for the episode")
+  .option("--note TEXT", "what a person saw")
+  .action((options: CaptureOptions) => finish(options, () => runCapture(options)));
+command(program, "batches", "what waits to be sent, and what was", "lode batches").action((options: CommonOptions) =>
+  finish(options, () => runBatches(options)),
+);
+command(program, "pause", "stop sending (recording goes on)", "lode pause upload --for 1h")
+  .argument("<what>", "upload")
+  .option("--for DURATION", "resume by itself after this time")
+  .action((what: string, options: CommonOptions & { for?: string }) =>
+    finish(options, () => onlyUpload(what, () => runPause(options))),
+  );
+command(program, "resume", "send again", "lode resume upload")
+  .argument("<what>", "upload")
+  .action((what: string, options: CommonOptions) => finish(options, () => onlyUpload(what, () => runResume(options))));
+command(
+  program,
+  "replay",
+  "serve recordings (.mcap, .bag, .db3) as a robot behind rosbridge",
+  "lode replay run.mcap --port 9090",
+)
+  .argument("<file...>", "recordings, played one after the other")
+  .option("--port PORT", "port to listen on; 0: any free one", "9090")
+  .option("--rate X", "times the recorded speed", "1")
+  .option("--loop", "begin again at the end")
+  .action((files: string[], options: ReplayCommandOptions) => finish(options, () => runReplayCommand(files, options)));
+
+const receiver = command(
+  program,
+  "receiver",
+  "the central endpoint that batches go to",
+  "lode receiver --config receiver.yaml",
+).action((options: CommonOptions) => finish(options, () => runReceiver(options)));
+const robots = command(receiver, "robots", "who may send", "lode receiver robots").action((options: CommonOptions) =>
+  finish(options, () => runReceiverRobots(options)),
+);
+command(robots, "add", "enrol a robot; prints its token once", "lode receiver robots add arm-7")
+  .argument("<id>")
+  .action((id: string, options: CommonOptions) => finish(options, () => addRobot(id, options)));
+command(robots, "remove", "its token is worth nothing from now on", "lode receiver robots remove arm-7")
+  .argument("<id>")
+  .action((id: string, options: CommonOptions) => finish(options, () => removeRobot(id, options)));
+command(receiver, "episodes", "what has come; one of them with its files", "lode receiver episodes --outcome recovered")
+  .argument("[id]")
+  .option("--robot ID")
+  .option("--rule NAME")
+  .option("--outcome NAME")
+  .option("--from TIME", "RFC 3339")
+  .option("--after CURSOR", "only what changed since")
+  .option("--limit N", "at most so many", "100")
+  .action((id: string | undefined, options: EpisodeListOptions) =>
+    finish(options, () => runReceiverEpisodes(id, options)),
+  );
+
+async function onlyUpload(what: string, body: () => Promise<void>): Promise<void> {
+  if (what !== "upload") program.error(`error: "${what}" cannot be paused; only upload can`);
+  await body();
+}
+
+await program.parseAsync();

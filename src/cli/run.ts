@@ -1,0 +1,14 @@
+/** `lode run`: the daemon, in the foreground; what the service manager starts. */
+import { Daemon } from "../daemon/daemon.ts";
+import { openLog } from "../telemetry/log.ts";
+import { type CommonOptions, interruptSignal, readConfig } from "./command.ts";
+
+export async function runDaemon(options: CommonOptions): Promise<void> {
+  const { config, files } = readConfig(options);
+  const log = openLog(config.telemetry.log_level, "main");
+  const signal = interruptSignal();
+  const daemon = await Daemon.open(config, { log });
+  log.info("Lode is recording.", { robot: config.robot.id, folder: config.ring.folder, config_files: files });
+  await daemon.run(signal);
+  log.info("Lode has stopped.");
+}

@@ -1,0 +1,258 @@
+/** Answers what people ask of a running daemon, from what its threads say of themselves. */
+import { z } from "zod";
+import type { BatchStore } from "../batch/batch-store.ts";
+import type { StoredEpisode } from "../capture/capture.ts";
+import type { Config } from "../config/schema.ts";
+import type {
+  Accounting,
+  BatchesAnswer,
+  BatchSummary,
+  CaptureAnswer,
+  EpisodeAnswer,
+  EpisodeState,
+  EpisodeSummary,
+  EpisodesAnswer,
+  PauseAnswer,
+  StatusAnswer,
+  TopicAnswer,
+  TopicsAnswer,
+} from "../control/answers.ts";
+import type { Commands } from "../control/commands.ts";
+import type { TopicCounts } from "../ledger/ledger.ts";
+import type { Batch } from "../model/batch.ts";
+import type { BootAnchor } from "../model/chunk.ts";
+import type { Episode } from "../model/episode.ts";
+import { systemClock } from "../std/clock.ts";
+import { Fault } from "../std/fault.ts";
+import type { Db } from "../store/database.ts";
+import type { Uploader } from "../upload/uploader.ts";
+import { logTimeNs } from "./boot-anchor.ts";
+import type { IngestStatus } from "./ingest-thread.ts";
+import type { StoreStatus } from "./store-thread.ts";
+import type { Thread } from "./thread-call.ts";
+import { VERSION } from "./version.ts";
+
+const EPISODES_MAX = 500;
+const BATCHES_MAX = 1000;
+const MS_MAX = 3_600_000;
+
+const captureRequest = z.strictObject({
+  pre_roll_ms: z.number().min(0).max(MS_MAX).default(30_000),
+  post_roll_ms: z.number().min(0).max(MS_MAX).default(10_000),
+  labels: z.record(z.string(), z.string()).default({}),
+  note: z.string().max(10_000).default(""),
+});
+const pauseRequest = z.strictObject({ for_ms: z.number().positive().optional() });
+
+export type CommandParts = {
+  readonly store: Thread;
+  readonly ingest: Thread;
+  readonly journal: Db;
+  readonly batches: BatchStore;
+  readonly uploader: Uploader;
+};
+
+export class DaemonCommands implements Commands {
+  readonly #config: Config;
+  readonly #anchor: BootAnchor;
+  readonly #parts: CommandParts;
+
+  constructor(config: Config, anchor: BootAnchor, parts: CommandParts) {
+    this.#config = config;
+    this.#anchor = anchor;
+    this.#parts = parts;
+  }
+
+  async status(): Promise<StatusAnswer> {
+    const [store, ingest] = await this.#ask();
+    const { robot, ring } = this.#config;
+    return {
+      version: VERSION,
+      robot: robot.id,
+      site: robot.site,
+      startedNs: this.#anchor.wallNs,
+      nowNs: store.nowNs,
+      source: sourceStatus(ingest, this.#config.sources[0]?.url ?? ""),
+      ring: {
+        folder: ring.folder,
+        sizeBytes: store.ring.diskBytes,
+        sizeBytesMax: store.ring.diskBytesMax,
+        memoryBytes: store.ring.memoryBytes,
+        hoursLeft: store.ring.hoursLeft,
+        state: store.ring.isDiskRefusing ? "the disk takes no more; capture goes on in memory" : "ok",
+        classes: store.ring.classes,
+      },
+      capture: {
+        open: store.openEpisode === undefined ? undefined : summarize(store.openEpisode, "open", 0),
+        rules: ingest.rules,
+        lastLightLagMs: store.ring.lightLagMs,
+        lastHeavyLagMs: store.ring.heavyLagMs,
+      },
+      upload: this.#uploadStatus(),
+      accounting: sum(store.counts.map(accountingOf)),
+      losses: store.losses,
+    };
+  }
+
+  async topics(): Promise<TopicsAnswer> {
+    const [store, ingest] = await this.#ask();
+    const counts = new Map(store.counts.map((entry) => [entry.topic, entry]));
+    const rates = new Map(ingest.rates.map((entry) => [entry.topic, entry]));
+    const topics = ingest.topics.map((status): TopicAnswer => {
+      const rate = rates.get(status.topic);
+      return {
+        topic: status.topic,
+        type: status.schemaName,
+        className: rate?.className ?? "",
+        mode: status.mode,
+        rateHz: rate?.rateHz ?? 0,
+        bytesPerS: rate?.bytesPerS ?? 0,
+        isLocal: rate?.isLocal ?? false,
+        silentReason: status.silentReason ?? "",
+        lastMessageNs: status.lastMessageNs === undefined ? undefined : logTimeNs(this.#anchor, status.lastMessageNs),
+        accounting: accountingOf(counts.get(status.topic)),
+      };
+    });
+    return { topics: topics.sort((a, b) => (a.topic < b.topic ? -1 : 1)) };
+  }
+
+  /** Topics that the configuration leaves out: an episode says so. */
+  async notRecordedTopics(): Promise<readonly string[]> {
+    const ingest = await this.#parts.ingest.call<IngestStatus>("status");
+    return ingest.topics.filter(({ mode }) => mode === "not_recorded").map(({ topic }) => topic);
+  }
+
+  async episodes(): Promise<EpisodesAnswer> {
+    const stored = await this.#parts.store.call<readonly StoredEpisode[]>("episodes", EPISODES_MAX);
+    return {
+      episodes: stored.map((entry) => {
+        const batches = this.#parts.batches.ofEpisode(entry.episode.id);
+        const bytes = batches.reduce((total, batch) => total + batch.sizeBytes, 0);
+        return summarize(entry.episode, stateOf(entry, batches), bytes);
+      }),
+    };
+  }
+
+  async episode(id: string): Promise<EpisodeAnswer> {
+    const stored = await this.#parts.store.call<StoredEpisode>("episode", id);
+    const batches = this.#parts.batches.ofEpisode(stored.episode.id);
+    return {
+      episode: stored.episode,
+      state: stateOf(stored, batches),
+      batches: batches.map((batch) => this.#summarizeBatch(batch)),
+    };
+  }
+
+  async batches(): Promise<BatchesAnswer> {
+    return { batches: this.#parts.batches.list(BATCHES_MAX).map((batch) => this.#summarizeBatch(batch)) };
+  }
+
+  async capture(request: unknown): Promise<CaptureAnswer> {
+    const { pre_roll_ms, post_roll_ms, labels, note } = parseRequest(captureRequest, request);
+    const argument = { preRollMs: pre_roll_ms, postRollMs: post_roll_ms, labels, note };
+    return { episodeId: await this.#parts.store.call<string>("capture", argument) };
+  }
+
+  async pauseUpload(request: unknown): Promise<PauseAnswer> {
+    const { for_ms } = parseRequest(pauseRequest, request);
+    const untilNs = for_ms === undefined ? undefined : systemClock.wallNs() + BigInt(Math.round(for_ms * 1e6));
+    this.#parts.uploader.pause(untilNs);
+    return { isPaused: true, untilNs };
+  }
+
+  async resumeUpload(): Promise<PauseAnswer> {
+    this.#parts.uploader.resume();
+    return { isPaused: false, untilNs: undefined };
+  }
+
+  #ask(): Promise<[StoreStatus, IngestStatus]> {
+    return Promise.all([
+      this.#parts.store.call<StoreStatus>("status"),
+      this.#parts.ingest.call<IngestStatus>("status"),
+    ]);
+  }
+
+  #uploadStatus(): StatusAnswer["upload"] {
+    const { receiver, gate, link, alarm, lastResult, sentBytesToday, retryInMs } = this.#parts.uploader.status();
+    const { queuedCount, queuedBytes, oldestQueuedNs, quarantinedCount } = this.#parts.batches.totals();
+    return {
+      ...{ receiver, link, isOpen: gate.isOpen, reasons: gate.reasons, alarm, lastResult, sentBytesToday, retryInMs },
+      ...{ queuedBatches: queuedCount, queuedBytes, oldestQueuedNs, quarantinedBatches: quarantinedCount },
+    };
+  }
+
+  #summarizeBatch(batch: Batch): BatchSummary {
+    const {
+      state,
+      quarantineReason,
+      priority: _,
+      bootId: __,
+      mediaType: ___,
+      startNs: ____,
+      endNs: _____,
+      ...rest
+    } = batch;
+    return { ...rest, state, reason: quarantineReason ?? "", attempts: this.#parts.uploader.attemptsOf(batch.id) };
+  }
+}
+
+/** Throws `Fault("bad_usage")`. */
+function parseRequest<T>(schema: z.ZodType<T>, request: unknown): T {
+  const parsed = schema.safeParse(request);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+  throw new Fault(
+    "bad_usage",
+    `The request is not understood: ${problems.join("; ")}.`,
+    "Use the command line of the same version.",
+  );
+}
+
+function sourceStatus(ingest: IngestStatus, url: string): StatusAnswer["source"] {
+  const recorded = ingest.topics.filter(({ mode }) => mode !== "not_recorded");
+  return {
+    url,
+    isConnected: ingest.connection?.kind === "connected",
+    reason: ingest.connection?.reason ?? "not tried yet",
+    topicCount: recorded.length,
+    silentCount: recorded.filter(({ silentReason }) => silentReason !== undefined).length,
+    jsonNulls: ingest.jsonNulls,
+  };
+}
+
+/** What is known of its journey: receipted once every batch is home. */
+function stateOf({ state }: StoredEpisode, batches: readonly Batch[]): EpisodeState {
+  if (state !== "batched" || batches.length === 0) return state;
+  if (batches.some((batch) => batch.state === "quarantined")) return "quarantined";
+  return batches.every((batch) => batch.state !== "queued") ? "receipted" : "batched";
+}
+
+function summarize(episode: Episode, state: EpisodeState, bytes: number): EpisodeSummary {
+  const { id, kind, rule, startNs, endNs, outcome, attempts, firings } = episode;
+  return { id, state, kind, rule, startNs, endNs, outcome, attempts, firingCount: firings.length, bytes };
+}
+
+function accountingOf(counts: TopicCounts | undefined): Accounting {
+  const {
+    received = 0,
+    inMemory = 0,
+    stored = 0,
+    reduced = 0,
+    held = 0,
+    evictable = 0,
+    evicted = 0,
+    dropped = {},
+  } = counts ?? {};
+  return { received, inMemory, stored, reduced, held, evictable, evicted, dropped };
+}
+
+function sum(all: readonly Accounting[]): Accounting {
+  const dropped: Record<string, number> = {};
+  const total = { received: 0, inMemory: 0, stored: 0, reduced: 0, held: 0, evictable: 0, evicted: 0 };
+  for (const entry of all) {
+    for (const name of ["received", "inMemory", "stored", "reduced", "held", "evictable", "evicted"] as const)
+      total[name] += entry[name];
+    for (const [reason, count] of Object.entries(entry.dropped)) dropped[reason] = (dropped[reason] ?? 0) + count;
+  }
+  return { ...total, dropped };
+}

@@ -1,0 +1,222 @@
+/**
+ * The whole line, put together: source → decode → ring → capture → batch → upload, on four threads.
+ *
+ * `open` starts what must run before the first message and throws what an operator must mend; `run` ends when the
+ * signal fires or a thread dies, in the order of the data's way, so that everything behind has flushed. A thread that
+ * dies takes the daemon with it: the service manager restarts it and the ring reopens clean.
+ */
+import { MessageChannel } from "node:worker_threads";
+import { BatchStore } from "../batch/batch-store.ts";
+import type { EpisodeBatchesResult } from "../batch/episode-batches.ts";
+import type { Config } from "../config/schema.ts";
+import { ControlServer } from "../control/server.ts";
+import type { Batch } from "../model/batch.ts";
+import type { BootAnchor } from "../model/chunk.ts";
+import type { Episode } from "../model/episode.ts";
+import { loadNative, notifySystemd } from "../native/addon.ts";
+import { systemClock } from "../std/clock.ts";
+import { describeError } from "../std/fault.ts";
+import { aborted } from "../std/wait.ts";
+import type { Db } from "../store/database.ts";
+import type { Log } from "../telemetry/log.ts";
+import { UPLOADER_DEFAULTS, Uploader } from "../upload/uploader.ts";
+import { readBootAnchor } from "./boot-anchor.ts";
+import { DaemonCommands } from "./daemon-commands.ts";
+import type { IngestThreadData } from "./ingest-thread.ts";
+import { batchFolder, openJournal } from "./journal.ts";
+import type { StoreNote } from "./ports.ts";
+import type { ReaderThreadData, WriteBatchesRequest } from "./reader-thread.ts";
+import { checkRuleFields, parseRuleFiles, readRuleFiles } from "./rule-files.ts";
+import type { OpenedStore, StoreThreadData } from "./store-thread.ts";
+import { Thread } from "./thread-call.ts";
+import { VERSION } from "./version.ts";
+
+export type DaemonDeps = {
+  readonly log: Log;
+  /** Told of every rule event and sealed episode, for somebody who watches. */
+  onNote?(note: StoreNote): void;
+  onBatched?(episode: Episode, batches: readonly Batch[]): void;
+};
+
+/** A watchdog of 60 s is fed three times in it. */
+const NOTIFY_MS = 15_000;
+const BATCH_RETRY_MS = 5_000;
+
+export class Daemon {
+  readonly #config: Config;
+  readonly #deps: DaemonDeps;
+  readonly #anchor: BootAnchor;
+  readonly #dying = new AbortController();
+  readonly #ingest: Thread;
+  readonly #store: Thread;
+  readonly #journal: Db;
+  readonly #batches: BatchStore;
+  readonly #uploader: Uploader;
+  #reader: Thread | undefined;
+  #control: ControlServer | undefined;
+  /** Sealed episodes whose batch files are being written, one after the other. */
+  #batching: Promise<void> = Promise.resolve();
+
+  private constructor(config: Config, deps: DaemonDeps, parts: Parts) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#anchor = parts.anchor;
+    this.#store = parts.store;
+    this.#ingest = parts.ingest;
+    this.#journal = parts.journal;
+    this.#batches = BatchStore.open(parts.journal, batchFolder(config.ring.folder), deps.log);
+    this.#uploader = openUploader(config, parts.journal, this.#batches, deps.log);
+  }
+
+  /** Throws `Fault`: bad rules, a ring that cannot be opened, another daemon on the socket. */
+  static async open(config: Config, deps: DaemonDeps): Promise<Daemon> {
+    const ruleFiles = readRuleFiles(config.rules);
+    const rules = parseRuleFiles(ruleFiles, config.rules.disable);
+    checkRuleFields(rules, config.topics.msg_folders);
+    const anchor = readBootAnchor(systemClock);
+    const { port1, port2 } = new MessageChannel();
+    const late: { daemon?: Daemon } = {};
+    const onDeath = (error: Error) => late.daemon?.dieOf(error);
+    const storeData: StoreThreadData = {
+      config,
+      anchor,
+      policies: rules.map((rule) => rule.policy),
+      ingestPort: port1,
+    };
+    const store = new Thread(new URL("./store-thread.ts", import.meta.url), storeData, [port1], {
+      onNote: (note) => late.daemon?.onNote(note as StoreNote),
+      onDeath,
+    });
+    try {
+      const { channels, lastSequences } = await store.call<OpenedStore>("opened");
+      const ingestData: IngestThreadData = { config, anchor, channels, lastSequences, ruleFiles, storePort: port2 };
+      const ingest = new Thread(new URL("./ingest-thread.ts", import.meta.url), ingestData, [port2], { onDeath });
+      late.daemon = new Daemon(config, deps, { anchor, store, ingest, journal: openJournal(config.ring.folder) });
+      await late.daemon.#listen();
+      // Episodes that waited for their files when an earlier process ended are told again from here on.
+      await store.call("start");
+      return late.daemon;
+    } catch (error) {
+      await store.end();
+      throw error;
+    }
+  }
+
+  /** Resolves when everything has flushed. Throws what killed a thread. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = AbortSignal.any([signal, this.#dying.signal]);
+    const native = loadNative();
+    const notify = (text: string) => notifySystemd("problem" in native ? undefined : native, text);
+    notify("READY=1");
+    const feeder = setInterval(() => void this.#feedWatchdog(notify), NOTIFY_MS);
+    const uploading = this.#uploader.run(stop);
+    await aborted(stop);
+    notify("STOPPING=1");
+    clearInterval(feeder);
+    await this.#control?.[Symbol.asyncDispose]();
+    await uploading;
+    await this.#stopThreads();
+    this.#uploader[Symbol.dispose]();
+    this.#journal.close();
+    if (this.#dying.signal.aborted) throw this.#dying.signal.reason;
+  }
+
+  get commands(): DaemonCommands {
+    return new DaemonCommands(this.#config, this.#anchor, {
+      ...{ store: this.#store, ingest: this.#ingest, journal: this.#journal },
+      ...{ batches: this.#batches, uploader: this.#uploader },
+    });
+  }
+
+  /** A thread died: nothing can be promised any more. */
+  dieOf(error: Error): void {
+    this.#deps.log.error("A thread ended by itself; the daemon stops and must be started again.", {
+      cause: describeError(error),
+    });
+    this.#dying.abort(error);
+  }
+
+  onNote(note: StoreNote): void {
+    this.#deps.onNote?.(note);
+    if (note.kind === "sealed") this.#batching = this.#batching.then(() => this.#writeBatches(note.episode));
+  }
+
+  async #listen(): Promise<void> {
+    this.#control = await ControlServer.open(this.#config.telemetry.socket, this.commands, this.#deps.log);
+  }
+
+  /** The threads answer, so they make progress; a silent one lets the watchdog run out. */
+  async #feedWatchdog(notify: (text: string) => void): Promise<void> {
+    const status = await this.commands.status();
+    const { source, ring, capture } = status;
+    const words = source.isConnected ? `recording ${source.topicCount} topics` : `waiting for ${source.url}`;
+    notify(
+      `WATCHDOG=1\nSTATUS=${words}, ring ${ring.state}${capture.open === undefined ? "" : `, episode open (${capture.open.rule})`}`,
+    );
+  }
+
+  /** The episode stays held, and is tried again, until its files are durable and known. */
+  async #writeBatches(episode: Episode): Promise<void> {
+    const { log } = this.#deps;
+    try {
+      const notRecorded = await this.commands.notRecordedTopics();
+      const request: WriteBatchesRequest = { episode, notRecorded };
+      const result = await this.#readerThread().call<EpisodeBatchesResult>("writeBatches", request);
+      await this.#store.call("batched", { episode: result.episode, made: result.batches, damaged: result.damaged });
+      log.info("An episode's batches are written.", { episode_id: episode.id, batches: result.batches.length });
+      this.#deps.onBatched?.(result.episode, result.batches);
+      this.#uploader.wake();
+    } catch (error) {
+      if (this.#dying.signal.aborted) return;
+      log.error("An episode's batches could not be written; it stays held and is tried again.", {
+        episode_id: episode.id,
+        cause: describeError(error),
+      });
+      const retry = setTimeout(() => this.onNote({ kind: "sealed", episode }), BATCH_RETRY_MS);
+      retry.unref();
+    }
+  }
+
+  #readerThread(): Thread {
+    const data: ReaderThreadData = { config: this.#config, version: VERSION };
+    // A reader that dies loses nothing: its call fails and is tried again on a new one.
+    this.#reader ??= new Thread(new URL("./reader-thread.ts", import.meta.url), data, [], {
+      onDeath: () => {
+        this.#reader = undefined;
+      },
+    });
+    return this.#reader;
+  }
+
+  /** Ingest first: what it flushes must still find the store. */
+  async #stopThreads(): Promise<void> {
+    const isWhole = !this.#dying.signal.aborted;
+    if (isWhole) await this.#ingest.call("stop");
+    if (isWhole) await this.#store.call("stop");
+    await Promise.all([this.#ingest.end(), this.#store.end(), this.#reader?.end()]);
+  }
+}
+
+type Parts = { readonly anchor: BootAnchor; readonly store: Thread; readonly ingest: Thread; readonly journal: Db };
+
+function openUploader(config: Config, journal: Db, batches: BatchStore, log: Log): Uploader {
+  const { upload, robot } = config;
+  return Uploader.open(
+    {
+      ...UPLOADER_DEFAULTS,
+      robot: robot.id,
+      receivers: upload.receivers.map(({ url, token_file, public_keys }) => ({
+        url,
+        tokenFile: token_file,
+        publicKeys: public_keys,
+      })),
+      gate: {
+        dailyBytesMax: { free: upload.free.daily_bytes_max, metered: upload.metered.daily_bytes_max },
+        linkSettledMs: UPLOADER_DEFAULTS.linkSettledMs,
+      },
+      windows: upload.windows,
+      meteredInterfaces: upload.metered_interfaces,
+    },
+    { batches, db: journal, clock: systemClock, random: Math.random, log },
+  );
+}

@@ -1,0 +1,130 @@
+/**
+ * The ingest thread: source, decode, trigger and chunk building, and nothing that waits for a disk.
+ *
+ * Bounded by the buffer pool: what is on its way to the store thread and not yet back. When it is full, messages
+ * are dropped (least valuable classes first) and counted.
+ */
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import type { Config } from "../config/schema.ts";
+import { compileTopicPlan } from "../config/topic-plan.ts";
+import { ChannelReader } from "../decode/channel-reader.ts";
+import { ChannelRegistry } from "../decode/channel-registry.ts";
+import { Definitions } from "../decode/definitions.ts";
+import type { Channel } from "../model/channel.ts";
+import type { BootAnchor } from "../model/chunk.ts";
+import type { RuleEvent } from "../model/rule-event.ts";
+import { BufferPool } from "../ring/buffer-pool.ts";
+import { ChunkBuilder } from "../ring/chunk-builder.ts";
+import { RosbridgeSource } from "../source/rosbridge-source.ts";
+import type { ConnectionState, TopicStatus } from "../source/source.ts";
+import { assert } from "../std/assert.ts";
+import { systemClock } from "../std/clock.ts";
+import { compileGlobs } from "../std/glob.ts";
+import { openLog } from "../telemetry/log.ts";
+import { type RuleStatus, Trigger } from "../trigger/trigger.ts";
+import { logTimeNs } from "./boot-anchor.ts";
+import { Ingest } from "./ingest.ts";
+import type { IngestToStore, StoreToIngest } from "./ports.ts";
+import { RateMeter, type TopicRate } from "./rate-meter.ts";
+import { parseRuleFiles, type RuleFile } from "./rule-files.ts";
+import { serveCalls } from "./thread-call.ts";
+
+export type IngestThreadData = {
+  readonly config: Config;
+  readonly anchor: BootAnchor;
+  readonly channels: readonly Channel[];
+  readonly lastSequences: ReadonlyMap<number, number>;
+  readonly ruleFiles: readonly RuleFile[];
+  readonly storePort: MessagePort;
+};
+
+export type IngestStatus = {
+  readonly connection: ConnectionState | undefined;
+  readonly topics: readonly TopicStatus[];
+  readonly rates: readonly TopicRate[];
+  readonly rules: readonly RuleStatus[];
+  readonly jsonNulls: number;
+};
+
+const METER_MS = 1000;
+/** Chunks older than half a second are closed at the next of these. */
+const FLUSH_MS = 100;
+
+const { config, anchor, channels, lastSequences, ruleFiles, storePort }: IngestThreadData = workerData;
+assert(parentPort !== null, "the ingest thread runs in a worker");
+const log = openLog(config.telemetry.log_level, "ingest");
+const registry = ChannelRegistry.open(channels);
+const definitions = Definitions.open({ folders: config.topics.msg_folders });
+const reader = new ChannelReader();
+const pool = new BufferPool(config.ring.in_flight_bytes_max);
+const planTopic = compileTopicPlan(config.topics);
+const stopping = new AbortController();
+
+const send = (note: IngestToStore, transfer: ArrayBuffer[] = []) => storePort.postMessage(note, transfer);
+const nowNs = () => logTimeNs(anchor, systemClock.monotonicNs());
+
+const builder = new ChunkBuilder({
+  pool,
+  lastSequences,
+  onChunk: (chunk) => send({ kind: "chunk", chunk }, [chunk.buffer]),
+  onDrop: (channelId, reason, count, bytes, startNs, endNs) =>
+    send({ kind: "loss", loss: { topic: ingest.topicOf(channelId), reason, count, bytes, startNs, endNs } }),
+});
+
+/** The chunks with the firing's own messages are with the store before the firing is. */
+function onEvent(event: RuleEvent): void {
+  if (event.kind === "firing") builder.flushAll();
+  send({ kind: "event", event });
+}
+
+const rules = parseRuleFiles(ruleFiles, config.rules.disable);
+const trigger = Trigger.open(rules, { fields: reader.fieldAccess, log, onEvent });
+const ingest = new Ingest({ anchor, registry, definitions, reader, builder, trigger, log, planTopic, send });
+
+const [sourceConfig] = config.sources;
+assert(sourceConfig !== undefined, "the configuration has a source");
+const source = RosbridgeSource.open(
+  {
+    url: sourceConfig.url,
+    pingMs: sourceConfig.ping_interval_ms,
+    frameBytesMax: sourceConfig.frame_bytes_max,
+    ros: sourceConfig.bridge === "ros2-web-bridge" ? 2 : undefined,
+  },
+  {
+    clock: systemClock,
+    random: Math.random,
+    log,
+    planTopic,
+    configuredTypes: new Map(Object.entries(sourceConfig.types)),
+  },
+  ingest,
+);
+
+storePort.on("message", (note: StoreToIngest) => {
+  if (note.kind === "buffer") pool.give(note.buffer);
+  else if (note.globs.length === 0) source.unsubscribeOnDemand();
+  else source.subscribeOnDemand(compileGlobs(note.globs));
+});
+
+const meter = new RateMeter(() => ingest.traffic());
+const meterTimer = setInterval(() => meter.step(performance.now()), METER_MS);
+const flushTimer = setInterval(() => builder.flush(nowNs()), FLUSH_MS);
+const running = source.run(stopping.signal);
+
+serveCalls(parentPort, {
+  status: (): IngestStatus => ({
+    connection: ingest.connection,
+    topics: source.topics(),
+    rates: meter.rates(),
+    rules: trigger.status(),
+    jsonNulls: ingest.nullCount,
+  }),
+  stop: async () => {
+    stopping.abort(new Error("stopping"));
+    await running;
+    clearInterval(flushTimer);
+    clearInterval(meterTimer);
+    builder.flushAll();
+    send({ kind: "end" });
+  },
+});

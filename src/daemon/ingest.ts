@@ -1,0 +1,211 @@
+/**
+ * Joins the source with decode, ring and trigger, inside the ingest thread: the way of every message.
+ *
+ * A message's bytes are copied once, from the socket's frame into the chunk that gathers its channel's messages.
+ * A message that came as JSON is encoded as its channel's ROS encoding first, wherever the schema is known, so
+ * that everything later copies stored chunks unchanged. Nothing here waits.
+ */
+import type { ChannelReader } from "../decode/channel-reader.ts";
+import type { ChannelRegistry } from "../decode/channel-registry.ts";
+import type { Definitions } from "../decode/definitions.ts";
+import { compileEncoder } from "../decode/encoder.ts";
+import { packMessage } from "../decode/msgpack.ts";
+import type { StampReader } from "../decode/stamp.ts";
+import type { Channel, Schema } from "../model/channel.ts";
+import type { BootAnchor } from "../model/chunk.ts";
+import type { LossReason } from "../model/loss.ts";
+import type { TopicPlan } from "../model/topic-class.ts";
+import type { ChunkBuilder } from "../ring/chunk-builder.ts";
+import type { ConnectionState, SourceSink, TopicAnnouncement } from "../source/source.ts";
+import { Fault } from "../std/fault.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Trigger } from "../trigger/trigger.ts";
+import { logTimeNs } from "./boot-anchor.ts";
+import type { IngestToStore } from "./ports.ts";
+
+export type IngestDeps = {
+  readonly anchor: BootAnchor;
+  readonly registry: ChannelRegistry;
+  readonly definitions: Definitions;
+  readonly reader: ChannelReader;
+  readonly builder: ChunkBuilder;
+  readonly trigger: Trigger;
+  readonly log: Log;
+  planTopic(topic: string, schemaName: string): TopicPlan | undefined;
+  /** To the store thread. */
+  send(note: IngestToStore): void;
+};
+
+/** One announced topic: its channels come into being with its first message, raw or JSON. */
+type OpenTopic = {
+  readonly announcement: TopicAnnouncement;
+  readonly plan: TopicPlan;
+  readonly schema: Schema;
+  raw: Lane | undefined;
+  json: JsonLane | undefined;
+  messages: number;
+  bytes: number;
+};
+
+type Lane = { readonly channel: Channel; readonly stampOf: StampReader | undefined };
+type JsonLane = Lane & { readonly encode: (json: unknown) => { readonly bytes: Uint8Array; readonly nulls: number } };
+
+/** Since the start. */
+export type TopicTraffic = {
+  readonly topic: string;
+  readonly className: string;
+  readonly isLocal: boolean;
+  readonly messages: number;
+  readonly bytes: number;
+};
+
+export class Ingest implements SourceSink {
+  readonly #deps: IngestDeps;
+  readonly #topics: OpenTopic[] = [];
+  readonly #topicsByChannel = new Map<number, string>();
+  #connection: ConnectionState | undefined;
+  #gapStartNs: bigint | undefined;
+  /** Nulls in float fields of JSON messages that became NaN. */
+  nullCount = 0;
+
+  constructor(deps: IngestDeps) {
+    this.#deps = deps;
+  }
+
+  openTopic(announcement: TopicAnnouncement): number {
+    const { definitions, planTopic } = this.#deps;
+    const plan = planTopic(announcement.topic, announcement.schemaName);
+    if (plan === undefined) throw new Error(`${announcement.topic} is not to be recorded`);
+    const schema = definitions.schema(announcement.schemaName, announcement.ros, announcement.schemaText);
+    this.#topics.push({ announcement, plan, schema, raw: undefined, json: undefined, messages: 0, bytes: 0 });
+    return this.#topics.length - 1;
+  }
+
+  onBytes(handle: number, bytes: Uint8Array, arrivalNs: bigint): void {
+    const topic = this.#topics[handle];
+    if (topic === undefined) return;
+    topic.raw ??= this.#openRawLane(topic);
+    this.#record(topic, topic.raw, bytes, arrivalNs);
+  }
+
+  onJson(handle: number, message: unknown, wireBytes: number, arrivalNs: bigint): void {
+    const topic = this.#topics[handle];
+    if (topic === undefined) return;
+    topic.json ??= this.#openJsonLane(topic);
+    try {
+      const { bytes, nulls } = topic.json.encode(message);
+      this.nullCount += nulls;
+      this.#record(topic, topic.json, bytes, arrivalNs);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.onDrop(topic.announcement.topic, "undecodable_json", 1, wireBytes);
+    }
+  }
+
+  onDrop(topic: string, reason: LossReason, count: number, bytes: number): void {
+    const nowNs = logTimeNs(this.#deps.anchor, process.hrtime.bigint());
+    this.#deps.send({ kind: "loss", loss: { topic, reason, startNs: nowNs, endNs: nowNs, count, bytes } });
+  }
+
+  /** A gap is a ledger row once it has ended, with both its ends. */
+  onConnection(state: ConnectionState): void {
+    const atNs = logTimeNs(this.#deps.anchor, state.atNs);
+    this.#connection = state;
+    this.#deps.trigger.onConnection(state.kind === "connected");
+    if (state.kind === "disconnected") {
+      this.#deps.log.warn("The bridge is away; Lode keeps trying.", { url: state.url, reason: state.reason });
+      this.#gapStartNs ??= this.#topics.length > 0 ? atNs : undefined;
+      return;
+    }
+    this.#deps.log.info("Connected to the bridge.", { url: state.url });
+    if (this.#gapStartNs === undefined) return;
+    const gap = {
+      topic: "",
+      reason: "connection_gap",
+      startNs: this.#gapStartNs,
+      endNs: atNs,
+      count: undefined,
+      bytes: undefined,
+    } as const;
+    this.#deps.send({ kind: "loss", loss: gap });
+    this.#gapStartNs = undefined;
+  }
+
+  get connection(): ConnectionState | undefined {
+    return this.#connection;
+  }
+
+  topicOf(channelId: number): string {
+    return this.#topicsByChannel.get(channelId) ?? "";
+  }
+
+  traffic(): TopicTraffic[] {
+    return this.#topics.map(({ announcement, plan, messages, bytes }) => ({
+      topic: announcement.topic,
+      className: plan.topicClass.name,
+      isLocal: plan.isLocal,
+      messages,
+      bytes,
+    }));
+  }
+
+  #record(topic: OpenTopic, lane: Lane, bytes: Uint8Array, arrivalNs: bigint): void {
+    const atNs = logTimeNs(this.#deps.anchor, arrivalNs);
+    const stampNs = lane.stampOf?.(bytes) ?? 0n;
+    topic.messages += 1;
+    topic.bytes += bytes.length;
+    // Stored first: a firing closes the chunks at once, and its own message must be among them.
+    this.#deps.builder.append(lane.channel.id, atNs, stampNs > 0n ? stampNs : atNs, bytes);
+    this.#deps.trigger.onMessage(lane.channel, bytes, atNs);
+  }
+
+  #openRawLane(topic: OpenTopic): Lane {
+    const channel = this.#declare(topic, topic.schema, wireEncoding(topic));
+    const parsed = this.#deps.reader.parse(topic.schema);
+    if ("problem" in parsed) this.#noteUndecodable(topic, parsed.problem);
+    return { channel, stampOf: this.#deps.reader.stamp(channel) };
+  }
+
+  #openJsonLane(topic: OpenTopic): JsonLane {
+    const encoding = wireEncoding(topic);
+    const parsed = this.#deps.reader.parse(topic.schema);
+    const encode = "problem" in parsed ? parsed : compileEncoder(parsed, encoding);
+    if ("problem" in encode) {
+      this.#noteUndecodable(topic, encode.problem);
+      const channel = this.#declare(topic, { name: topic.schema.name, encoding: "", text: "" }, "msgpack");
+      return { channel, stampOf: undefined, encode: (message) => ({ bytes: packMessage(message), nulls: 0 }) };
+    }
+    const channel = this.#declare(topic, topic.schema, encoding);
+    return { channel, stampOf: this.#deps.reader.stamp(channel), encode };
+  }
+
+  #noteUndecodable(topic: OpenTopic, problem: string): void {
+    const { topic: name } = topic.announcement;
+    this.#deps.log.warn("A topic is recorded as it is, but no rule can read it.", {
+      topic: name,
+      type: topic.schema.name,
+      problem,
+    });
+  }
+
+  #declare(topic: OpenTopic, schema: Schema, messageEncoding: Channel["messageEncoding"]): Channel {
+    const { topicClass, isLocal } = topic.plan;
+    const channel = this.#deps.registry.declare({
+      topic: topic.announcement.topic,
+      schema,
+      messageEncoding,
+      className: topicClass.name,
+      isLocal,
+      isLatched: topic.announcement.isLatched,
+    });
+    this.#topicsByChannel.set(channel.id, channel.topic);
+    this.#deps.send({ kind: "channel", channel });
+    this.#deps.builder.addChannel(channel, topicClass);
+    this.#deps.trigger.addChannel(channel);
+    return channel;
+  }
+}
+
+function wireEncoding({ announcement }: OpenTopic): "ros1" | "cdr" {
+  return announcement.ros === 1 ? "ros1" : "cdr";
+}

@@ -1,0 +1,46 @@
+/** The reader thread: writes an episode's batch files from what the ring has stored. Started when first needed. */
+import { parentPort, workerData } from "node:worker_threads";
+import { type EpisodeBatchesResult, writeEpisodeBatches } from "../batch/episode-batches.ts";
+import type { Config } from "../config/schema.ts";
+import { topicClasses } from "../config/topic-plan.ts";
+import { ChannelReader } from "../decode/channel-reader.ts";
+import { readLosses } from "../ledger/ledger.ts";
+import type { Episode } from "../model/episode.ts";
+import { RingReader } from "../ring/ring-reader.ts";
+import { assert } from "../std/assert.ts";
+import { systemClock } from "../std/clock.ts";
+import { uuidV7 } from "../std/uuid.ts";
+import { batchFolder, openJournal } from "./journal.ts";
+import { serveCalls } from "./thread-call.ts";
+
+export type ReaderThreadData = { readonly config: Config; readonly version: string };
+export type WriteBatchesRequest = { readonly episode: Episode; readonly notRecorded: readonly string[] };
+
+const { config, version }: ReaderThreadData = workerData;
+assert(parentPort !== null, "the reader thread runs in a worker");
+const heavyClasses = new Set(
+  [...topicClasses(config.topics).values()].filter(({ rank }) => rank > 0).map(({ name }) => name),
+);
+const decoder = new ChannelReader();
+
+async function writeBatches({ episode, notRecorded }: WriteBatchesRequest): Promise<EpisodeBatchesResult> {
+  const journal = openJournal(config.ring.folder);
+  using reader = RingReader.open(config.ring.folder);
+  try {
+    return await writeEpisodeBatches(episode, reader, {
+      folder: batchFolder(config.ring.folder),
+      robot: config.robot,
+      lodeVersion: version,
+      heavyClasses,
+      losses: readLosses(journal, episode.startNs, episode.endNs),
+      notRecorded,
+      decode: decoder.decode,
+      newId: () => uuidV7(Date.now()),
+      nowNs: systemClock.wallNs(),
+    });
+  } finally {
+    journal.close();
+  }
+}
+
+serveCalls(parentPort, { writeBatches });

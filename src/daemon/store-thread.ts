@@ -1,0 +1,196 @@
+/**
+ * The store thread: the ring, the ledger and capture's bookkeeping; every write that waits for the disk.
+ *
+ * It works at the disk's own pace. What comes from ingest is bounded there by the buffers in flight; a buffer goes
+ * back as soon as its chunk is compressed. A firing commits at once, everything else about twice a second.
+ */
+import { mkdirSync } from "node:fs";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { BatchStore } from "../batch/batch-store.ts";
+import { Capture } from "../capture/capture.ts";
+import type { Config } from "../config/schema.ts";
+import { topicClasses } from "../config/topic-plan.ts";
+import { Ledger, type TopicCounts } from "../ledger/ledger.ts";
+import type { Batch } from "../model/batch.ts";
+import type { Channel } from "../model/channel.ts";
+import type { BootAnchor } from "../model/chunk.ts";
+import type { Episode } from "../model/episode.ts";
+import type { Loss } from "../model/loss.ts";
+import type { CapturePolicy } from "../model/rule-event.ts";
+import { loadNative } from "../native/addon.ts";
+import { Ring } from "../ring/ring.ts";
+import type { RingStatus } from "../ring/ring-status.ts";
+import { assert, unreachable } from "../std/assert.ts";
+import { systemClock } from "../std/clock.ts";
+import { uuidV7 } from "../std/uuid.ts";
+import { openLog } from "../telemetry/log.ts";
+import { logTimeNs } from "./boot-anchor.ts";
+import { batchFolder, openJournal } from "./journal.ts";
+import type { IngestToStore, StoreNote, StoreToIngest } from "./ports.ts";
+import { serveCalls } from "./thread-call.ts";
+
+export type OpenedStore = {
+  readonly channels: readonly Channel[];
+  readonly lastSequences: ReadonlyMap<number, number>;
+};
+
+export type StoreStatus = {
+  readonly ring: RingStatus;
+  readonly openEpisode: Episode | undefined;
+  readonly counts: readonly TopicCounts[];
+  readonly losses: readonly Loss[];
+  /** The present in log_time. */
+  readonly nowNs: bigint;
+};
+
+export type StoreThreadData = {
+  readonly config: Config;
+  readonly anchor: BootAnchor;
+  readonly policies: readonly CapturePolicy[];
+  readonly ingestPort: MessagePort;
+};
+
+/** Between messages from ingest, this much of every `TICK_MS` may go into paced work. */
+const STEP_BUDGET_MS = 20;
+const TICK_MS = 50;
+const END_DEADLINE_MS = 5000;
+const STATUS_LOSSES_MAX = 100;
+
+const { config, anchor, policies, ingestPort }: StoreThreadData = workerData;
+assert(parentPort !== null, "the store thread runs in a worker");
+const mainPort = parentPort;
+const log = openLog(config.telemetry.log_level, "store");
+const folder = config.ring.folder;
+mkdirSync(batchFolder(folder), { recursive: true });
+const tell = (note: StoreNote) => mainPort.postMessage(note);
+const toIngest = (note: StoreToIngest, transfer: ArrayBuffer[] = []) => ingestPort.postMessage(note, transfer);
+const nowNs = () => logTimeNs(anchor, systemClock.monotonicNs());
+
+const native = loadNative();
+if ("problem" in native) log.info(native.problem);
+const journal = openJournal(folder);
+const ledger = new Ledger(journal, { log });
+const ring = Ring.open(
+  {
+    folder,
+    classes: [...topicClasses(config.topics).values()],
+    bytesMax: config.ring.bytes_max,
+    reserveBytes: config.ring.free_bytes_min,
+  },
+  { clock: systemClock, log, ledger, anchor, native: "problem" in native ? undefined : native },
+);
+const batches = BatchStore.open(journal, batchFolder(folder), log);
+batches.reconcile();
+const capture = Capture.open(journal, policies, {
+  ring,
+  log,
+  bootId: anchor.bootId,
+  newId: (atNs) => uuidV7(Number(atNs / 1_000_000n)),
+  lastStoredNs: ring.lastStoredNs,
+  onDemand: (globs) => toIngest({ kind: "on_demand", globs }),
+  // What the episode's window still owes the disk is written first: its files are made from what is stored.
+  onSealed: (episode) => {
+    while (ring.step(1000)) ring.commit();
+    ring.commit();
+    tell({ kind: "sealed", episode });
+  },
+});
+
+let lastCommitMs = performance.now();
+let timer: NodeJS.Timeout | undefined;
+const ended = Promise.withResolvers<void>();
+
+ingestPort.on("message", (note: IngestToStore) => {
+  switch (note.kind) {
+    case "channel":
+      return ring.declareChannel(note.channel);
+    case "chunk":
+      ring.append(note.chunk);
+      return toIngest({ kind: "buffer", buffer: note.chunk.buffer }, [note.chunk.buffer]);
+    case "event":
+      capture.onEvent(note.event);
+      tell({ kind: "event", event: note.event, episode: capture.openEpisode() });
+      return commit();
+    case "loss":
+      return countLoss(note.loss);
+    case "end":
+      return ended.resolve();
+    default:
+      return unreachable(note);
+  }
+});
+
+/** What is known per topic is received and dropped; the rest is a row alone. */
+function countLoss(loss: Loss): void {
+  if (loss.topic !== "" && loss.count !== undefined) ledger.drop(loss);
+  else ledger.addLoss(loss);
+}
+
+function commit(): void {
+  ring.commit();
+  ledger.saveLosses();
+  lastCommitMs = performance.now();
+}
+
+function tick(): void {
+  capture.tick(nowNs());
+  ring.step(STEP_BUDGET_MS);
+  if (performance.now() - lastCommitMs >= config.ring.commit_ms) commit();
+}
+
+/** Rows and hold change together: nothing is let go before its files are known. */
+const markBatched = journal.transaction((episode: Episode, made: readonly Batch[]) => {
+  batches.add(made);
+  capture.markBatched(episode);
+});
+
+serveCalls(parentPort, {
+  opened: (): OpenedStore => ({ channels: ring.channels, lastSequences: ring.lastSequences }),
+  /** The main thread listens: deadlines fall due, and what waited for its batches is told. */
+  start: () => {
+    timer = setInterval(tick, TICK_MS);
+  },
+  status: (): StoreStatus => ({
+    ring: ring.status(),
+    openEpisode: capture.openEpisode(),
+    counts: ledger.snapshot(ring.heldCounts()),
+    losses: ledger.losses(0n, nowNs()).slice(-STATUS_LOSSES_MAX),
+    nowNs: nowNs(),
+  }),
+  episodes: (limit: number) => capture.episodes(limit),
+  episode: (id: string) => capture.find(id),
+  /** A person's firing; the chunks that gather in ingest are in time, for they close within half a second. */
+  capture: (request: {
+    preRollMs: number;
+    postRollMs: number;
+    labels: Readonly<Record<string, string>>;
+    note: string;
+  }) => {
+    const id = capture.capture({ ...request, atNs: nowNs() });
+    commit();
+    return id;
+  },
+  batched: ({
+    episode,
+    made,
+    damaged,
+  }: {
+    episode: Episode;
+    made: readonly Batch[];
+    damaged: readonly { chunkId: number; reason: string }[];
+  }) => {
+    for (const { chunkId, reason } of damaged) ring.quarantine(chunkId, reason);
+    markBatched.immediate(episode, made);
+  },
+  /** Ingest has ended and said so; whatever it sent before is taken first. */
+  stop: async () => {
+    const deadline = setTimeout(() => ended.resolve(), END_DEADLINE_MS);
+    await ended.promise;
+    clearTimeout(deadline);
+    clearInterval(timer);
+    commit();
+    ring[Symbol.dispose]();
+    ledger.saveLosses();
+    journal.close();
+  },
+});
