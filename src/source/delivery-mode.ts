@@ -6,7 +6,7 @@
  * that somebody publishes is asked for in the other form, with growing gaps:
  *
  * - a form that delivered is kept; silence after that is the publisher's;
- * - JSON that delivers often is left now and then for a short try of raw, which costs a few messages (`lostCount`);
+ * - JSON that delivers often is left now and then for a short try of raw, which costs a few messages (`takeLostCount`);
  * - JSON that delivers rarely is never left: the try could cost the one message that matters.
  *
  * Pure: all times come in, in milliseconds of one clock.
@@ -20,12 +20,6 @@ export type DeliveryOptions = {
   /** First and longest stay with JSON that works before raw is tried again. */
   readonly retryRawMs: number;
   readonly retryRawMsMax: number;
-};
-
-export type ModeChange = {
-  readonly compression: Compression;
-  /** Messages that probably went by while raw was tried in vain. */
-  readonly lostCount: number;
 };
 
 /** Between two messages: above this share of `silenceMs` a topic counts as rarely sent. */
@@ -48,8 +42,9 @@ export class DeliveryMode {
   #retryRawMs: number;
   /** Since when somebody publishes: from the beginning, unless the contrary was found. */
   #publishedMs: number | undefined;
-  /** Mean interval of the JSON messages, while raw is tried in their stead. */
-  #triedIntervalMs: number | undefined;
+  /** Of the JSON that was left, while raw is tried in its stead. */
+  #left: { readonly lastMs: number; readonly intervalMs: number } | undefined;
+  #lostCount = 0;
   #hasChanged = false;
 
   constructor(options: DeliveryOptions, nowMs: number) {
@@ -64,6 +59,7 @@ export class DeliveryMode {
     const isLate = isRaw !== (this.compression === "cbor-raw") && this.#hasChanged;
     if (isLate && nowMs - this.#enteredMs < LATE_FRAME_MS) return;
     if (this.#count === 0) this.#firstMs = nowMs;
+    if (this.#left !== undefined) this.#countLost(this.#left, nowMs);
     this.#count += 1;
     this.#lastMs = nowMs;
   }
@@ -73,50 +69,62 @@ export class DeliveryMode {
     return this.#hasChanged;
   }
 
+  /** A form was asked for so lately that its silence means nothing yet. */
+  isFresh(nowMs: number): boolean {
+    return this.#hasChanged && nowMs - this.#enteredMs < this.#options.silenceMs;
+  }
+
+  /** Messages that probably went by, by their interval, while raw was tried; each is told once. */
+  takeLostCount(): number {
+    const lostCount = this.#lostCount;
+    this.#lostCount = 0;
+    return lostCount;
+  }
+
   /**
-   * The change that is due, already made. `isPublished` false: silence is no wonder, and nothing changes for it;
+   * Whether the form has just been changed. `isPublished` false: silence is no wonder, and nothing changes for it;
    * undefined: not known yet.
    */
-  step(nowMs: number, isPublished: boolean | undefined): ModeChange | undefined {
+  step(nowMs: number, isPublished: boolean | undefined): boolean {
     if (isPublished === false) this.#publishedMs = undefined;
     else if (isPublished) this.#publishedMs ??= nowMs;
     if (this.#count > 0) return this.#stepDelivering(nowMs);
-    if (this.#triedIntervalMs !== undefined) return this.#stepTrying(nowMs, this.#triedIntervalMs);
-    return isPublished && this.#publishedMs !== undefined ? this.#stepSilent(nowMs, this.#publishedMs) : undefined;
+    if (this.#left !== undefined) return this.#stepTrying(nowMs, this.#left);
+    return isPublished === true && this.#stepSilent(nowMs, this.#publishedMs ?? nowMs);
   }
 
-  #stepDelivering(nowMs: number): ModeChange | undefined {
-    this.#triedIntervalMs = undefined;
-    if (this.compression === "cbor-raw") return undefined;
+  #stepDelivering(nowMs: number): boolean {
+    if (this.compression === "cbor-raw") return false;
     const intervalMs = this.#intervalMs();
-    if (intervalMs > this.#options.silenceMs * RARE_SHARE || nowMs - this.#enteredMs < this.#retryRawMs)
-      return undefined;
+    if (intervalMs > this.#options.silenceMs * RARE_SHARE || nowMs - this.#enteredMs < this.#retryRawMs) return false;
     this.#retryRawMs = Math.min(2 * this.#retryRawMs, this.#options.retryRawMsMax);
-    this.#enter("cbor-raw", nowMs);
-    this.#triedIntervalMs = intervalMs;
-    return { compression: "cbor-raw", lostCount: 0 };
+    this.#left = { lastMs: this.#lastMs, intervalMs };
+    return this.#enter("cbor-raw", nowMs);
   }
 
-  #stepTrying(nowMs: number, intervalMs: number): ModeChange | undefined {
-    const triedMs = nowMs - this.#enteredMs;
-    if (triedMs < Math.max(TRY_MS_MIN, TRY_INTERVALS * intervalMs)) return undefined;
-    this.#enter("none", nowMs);
-    return { compression: "none", lostCount: Math.round(triedMs / intervalMs) };
+  #stepTrying(nowMs: number, left: { readonly lastMs: number; readonly intervalMs: number }): boolean {
+    if (nowMs - this.#enteredMs < Math.max(TRY_MS_MIN, TRY_INTERVALS * left.intervalMs)) return false;
+    this.#countLost(left, nowMs);
+    return this.#enter("none", nowMs);
   }
 
-  #stepSilent(nowMs: number, publishedMs: number): ModeChange | undefined {
-    if (nowMs - Math.max(this.#enteredMs, publishedMs) < this.#silenceMs) return undefined;
+  #stepSilent(nowMs: number, publishedMs: number): boolean {
+    if (nowMs - Math.max(this.#enteredMs, publishedMs) < this.#silenceMs) return false;
     this.#silenceMs = Math.min(2 * this.#silenceMs, this.#options.silenceMsMax);
-    this.#enter(this.compression === "cbor-raw" ? "none" : "cbor-raw", nowMs);
-    return { compression: this.compression, lostCount: 0 };
+    return this.#enter(this.compression === "cbor-raw" ? "none" : "cbor-raw", nowMs);
   }
 
-  #enter(compression: Compression, nowMs: number): void {
+  #enter(compression: Compression, nowMs: number): true {
     this.compression = compression;
     this.#enteredMs = nowMs;
     this.#count = 0;
     this.#hasChanged = true;
-    this.#triedIntervalMs = undefined;
+    return true;
+  }
+
+  #countLost({ lastMs, intervalMs }: { readonly lastMs: number; readonly intervalMs: number }, nowMs: number): void {
+    this.#lostCount += Math.max(0, Math.round((nowMs - lastMs) / Math.max(intervalMs, 0.1)) - 1);
+    this.#left = undefined;
   }
 
   #intervalMs(): number {

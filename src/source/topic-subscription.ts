@@ -8,7 +8,7 @@ import type { Clock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { BridgeLink } from "./bridge-link.ts";
-import { DeliveryMode, type DeliveryOptions, type ModeChange } from "./delivery-mode.ts";
+import { type Compression, DeliveryMode, type DeliveryOptions } from "./delivery-mode.ts";
 import { explainSilence } from "./silence.ts";
 import type { SourceSink, TopicStatus } from "./source.ts";
 
@@ -94,8 +94,10 @@ export class TopicSubscription {
     const { link, mode } = this.#attached;
     // Without rosapi nobody knows whether it is published; a bridge that only has JSON sends that whatever is asked for.
     const isPublished = this.#publishers.isAsked ? this.#publishers.names?.length !== 0 : undefined;
-    const change = link.isJsonOnly ? undefined : mode.step(toMs(this.#deps.clock.monotonicNs()), isPublished);
-    if (change !== undefined) this.#resubscribe(change);
+    const hasChanged = !link.isJsonOnly && mode.step(toMs(this.#deps.clock.monotonicNs()), isPublished);
+    if (hasChanged) this.#resubscribe(mode.compression);
+    const lostCount = mode.takeLostCount();
+    if (lostCount > 0) this.#deps.sink.onDrop(this.topic, "connection_gap", lostCount, 0);
     this.#explain();
   }
 
@@ -132,14 +134,10 @@ export class TopicSubscription {
     });
   }
 
-  #resubscribe(change: ModeChange): void {
-    this.#deps.log.info("A topic is asked for in another form.", {
-      topic: this.topic,
-      compression: change.compression,
-    });
+  #resubscribe(compression: Compression): void {
+    this.#deps.log.info("A topic is asked for in another form.", { topic: this.topic, compression });
     this.#unsubscribe();
     this.#subscribe();
-    if (change.lostCount > 0) this.#deps.sink.onDrop(this.topic, "connection_gap", change.lostCount, 0);
   }
 
   #receive(message: unknown, frameBytes: number, arrivalNs: bigint): void {
@@ -180,7 +178,9 @@ export class TopicSubscription {
   }
 
   #explain(): void {
-    if (this.isSilent() && !this.#publishers.isAsked) return;
+    const isFresh = this.#attached?.mode.isFresh(toMs(this.#deps.clock.monotonicNs())) ?? true;
+    // Too early to say: publishers are being asked for, or another form has just been.
+    if (this.isSilent() && (isFresh || !this.#publishers.isAsked)) return;
     const before = this.#silentReason;
     this.#silentReason = this.isSilent() ? this.#reason() : undefined;
     if (before === this.#silentReason) return;
