@@ -10,7 +10,14 @@
  */
 import { Fault } from "../std/fault.ts";
 import type { WireEncoding } from "./cursor.ts";
-import type { Field, ParsedSchema, PrimitiveName, Problem, Struct } from "./parsed-schema.ts";
+import {
+  type Field,
+  hasWideText,
+  type ParsedSchema,
+  type PrimitiveName,
+  type Problem,
+  type Struct,
+} from "./parsed-schema.ts";
 import { type NumberName, WireWriter } from "./wire-writer.ts";
 
 /** `bytes` belong to the caller. Throws `Fault("undecodable_json")`. */
@@ -39,10 +46,6 @@ export function compileEncoder(parsed: ParsedSchema, encoding: WireEncoding): En
       );
     }
   };
-}
-
-function hasWideText({ fields }: Struct): boolean {
-  return fields.some(({ type }) => (type.kind === "struct" ? hasWideText(type) : type.name === "wstring"));
 }
 
 /** What does not fit, and where: each level adds its name on the way out. */

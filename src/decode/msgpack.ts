@@ -7,6 +7,7 @@ import { pack, unpack } from "msgpackr";
 import { Fault } from "../std/fault.ts";
 import type { FieldReader, FieldValue } from "./field.ts";
 import { type PathStep, parsePath } from "./field-path.ts";
+import { NAME_FIELDS } from "./field-plan.ts";
 import type { Problem } from "./parsed-schema.ts";
 
 /** The bytes lie in a shared slab: copy them before keeping or transferring. Throws `Fault("undecodable_json")`. */
@@ -59,17 +60,20 @@ function follow(value: unknown, steps: readonly PathStep[]): unknown {
       around = current;
       current = member(current, step.name);
     } else if (Array.isArray(current)) {
-      const names = member(around, "name");
-      const at = step.kind === "index" ? step.index : Array.isArray(names) ? names.indexOf(step.key) : -1;
-      current = current[at];
+      current = current[step.kind === "index" ? step.index : indexOfName(around, step.key)];
     } else return undefined;
   }
   return current;
 }
 
+function indexOfName(around: unknown, key: string): number {
+  const names = NAME_FIELDS.map((name) => member(around, name)).find((value) => Array.isArray(value));
+  return names?.indexOf(key) ?? -1;
+}
+
 function member(value: unknown, name: string): unknown {
   if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return undefined;
-  return Object.entries(value).find(([key]) => key === name)?.[1];
+  return Reflect.get(value, name);
 }
 
 function toFieldValue(value: unknown): FieldValue {

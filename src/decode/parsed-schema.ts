@@ -40,7 +40,7 @@ export function alignmentOf(name: FixedPrimitiveName): number {
 export type Struct = { readonly kind: "struct"; readonly name: string; readonly fields: readonly Field[] };
 export type Primitive = { readonly kind: "primitive"; readonly name: PrimitiveName };
 
-export type ArrayLength =
+type ArrayLength =
   | { readonly kind: "one" }
   | { readonly kind: "fixed"; readonly count: number }
   /** Preceded by its count on the wire. */
@@ -96,10 +96,12 @@ function firstLine(text: string): string {
 
 function rememberingViewOf(): (message: Uint8Array) => DataView {
   let last: Uint8Array | undefined;
-  let view: DataView = new DataView(new ArrayBuffer(0));
+  const empty: DataView = new DataView(new ArrayBuffer(0));
+  let view = empty;
   return (message) => {
     if (message !== last) {
-      view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+      // Of memory that was given away there is no view, and nothing to see.
+      view = message.byteLength === 0 ? empty : new DataView(message.buffer, message.byteOffset, message.byteLength);
       last = message;
     }
     return view;
@@ -199,4 +201,9 @@ function toCount(value: unknown): number | undefined {
 
 function isZeroSized(struct: Struct): boolean {
   return struct.fields.every(({ type }) => type.kind === "struct" && isZeroSized(type));
+}
+
+/** Whether a wstring is in it, whose form differs between middlewares: what lies behind cannot be found. */
+export function hasWideText(type: Struct | Primitive): boolean {
+  return type.kind === "struct" ? type.fields.some((field) => hasWideText(field.type)) : type.name === "wstring";
 }

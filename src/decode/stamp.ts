@@ -2,7 +2,7 @@
  * When the publisher stamped a message: `header.stamp`, or a `stamp` of the message itself (rcl_interfaces/Log).
  */
 import type { WireEncoding } from "./cursor.ts";
-import { compileLocation } from "./field.ts";
+import { compileLocation } from "./field-location.ts";
 import type { ParsedSchema } from "./parsed-schema.ts";
 
 /** ns since the Unix epoch; 0n where the message has none, it is negative, or it does not fit into the message. */

@@ -63,6 +63,12 @@ test("names of the same length that trade places under a remembered layout are n
   }
 });
 
+test("a name that only begins like the one asked for is not taken for it", () => {
+  const effort = reader(jointState, 'effort["elbow"]');
+  expect(effort(joints(["elbow_mimic", "elbo", "elbow"], [1, 2, 3]))).toBe(3);
+  expect(effort(joints(["elbow_mimic", "elbo"], [1, 2]))).toBeUndefined();
+});
+
 test("two publishers that take turns on one topic are both read", () => {
   const effort = reader(jointState, 'effort["elbow"]');
   const finger = reader(jointState, "effort['finger']");
@@ -94,6 +100,9 @@ test("times are seconds and the stamp is nanoseconds", () => {
   expect(reader(jointState, "header.stamp")(message)).toBe(1_700_000_000.25);
   expect(compileStamp(jointState, "cdr")?.(message)).toBe(1_700_000_000_250_000_000n);
   expect(compileStamp(jointState, "cdr")?.(message.slice(0, 11))).toBe(0n);
+  const before1970 = message.slice();
+  new DataView(before1970.buffer).setInt32(4, -1, true);
+  expect(compileStamp(jointState, "cdr")?.(before1970)).toBe(0n);
   expect(compileStamp(typeOf("geometry_msgs/msg/Twist"), "cdr")).toBeUndefined();
 });
 
@@ -175,7 +184,7 @@ test("a count of four thousand million costs nothing and gives undefined", () =>
     const startMs = performance.now();
     expect(reader(parsed, "after")(huge)).toBeUndefined();
     if (!type.includes("/")) expect(reader(parsed, "many")(huge)).toBeUndefined();
-    expect(() => compileDecoder(parsed, "cdr")(huge)).toThrow("could not be decoded");
+    expect(() => compileDecoder(parsed, "cdr")(huge)).toThrow("do not hold the fields");
     expect(performance.now() - startMs).toBeLessThan(1000);
   }
 });
@@ -185,6 +194,8 @@ test("a message whose memory was given away reads as undefined", () => {
   const effort = reader(jointState, "effort[0]");
   expect(effort(message)).toBe(4);
   structuredClone(message.buffer, { transfer: [message.buffer as ArrayBuffer] });
+  expect(effort(message)).toBeUndefined();
+  expect(effort(joints(["a"], [5]))).toBe(5);
   expect(effort(message)).toBeUndefined();
 });
 

@@ -5,13 +5,13 @@ export function member(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
 }
 
-export function items(value: unknown): unknown[] {
+function items(value: unknown): unknown[] {
   if (Array.isArray(value)) return value;
   return ArrayBuffer.isView(value) && Symbol.iterator in value ? Array.from(value as Iterable<unknown>) : [];
 }
 
 /** A leaf as a field reader gives it: seconds for times, numbers for 64-bit integers. */
-export function leaf(value: unknown): unknown {
+function leaf(value: unknown): unknown {
   if (typeof value === "bigint") return Number(value);
   const seconds = member(value, "sec");
   return typeof seconds === "number"
