@@ -21,7 +21,7 @@ export type CatalogBatch = BatchDescription & {
   readonly receipt: Receipt;
 };
 
-/** What a manifest says of its episode, for lists and filters. Times are RFC 3339 in UTC. */
+/** What a manifest says of its episode, for lists and filters. Times are RFC 3339 in UTC with nine digits. */
 export type EpisodeSummary = {
   readonly rule: string;
   readonly kind: string;
@@ -48,7 +48,7 @@ export type EpisodeQuery = {
   readonly robot?: string | undefined;
   readonly rule?: string | undefined;
   readonly outcome?: string | undefined;
-  /** RFC 3339: episodes that start at or after it. */
+  /** RFC 3339 with nine digits, as `startTime`: episodes that start at or after it. */
   readonly from?: string | undefined;
   readonly limit: number;
 };

@@ -1,7 +1,7 @@
 /** What people and programs with a reader's token may ask: episodes by cursor, one episode, a blob; and health for all. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseCount } from "../protocol/wire.ts";
-import { toWire } from "../std/wire.ts";
+import { formatTimeNs, toWire } from "../std/wire.ts";
 import { identify } from "./access.ts";
 import { refuse, refuseForeign, refuseUnknown } from "./answer.ts";
 import type { BlobStore } from "./blob-store.ts";
@@ -53,7 +53,7 @@ async function answerEpisodes(
   const fromMs = from === undefined ? 0 : Date.parse(from);
   if (counts.includes(undefined) || Number.isNaN(fromMs)) return refuse(reply, 400, "A query value is malformed.");
   const [cursor = 0, count = 100, waitS = 0] = counts;
-  const fromText = from === undefined ? undefined : new Date(fromMs).toISOString();
+  const fromText = from === undefined ? undefined : formatTimeNs(BigInt(fromMs) * 1_000_000n);
   const query = { after: cursor, robot, rule, outcome, from: fromText, limit: Math.min(count, LIMIT_MAX) };
   const episodes = await pollEpisodes(deps, query, Math.min(waitS, WAIT_S_MAX) * 1000, request);
   return { episodes: episodes.map(episodeToWire), next: episodes.at(-1)?.cursor ?? cursor };

@@ -16,6 +16,7 @@ import type { Log } from "../telemetry/log.ts";
 import { hashToken, newToken } from "./access.ts";
 import { FolderBlobStore } from "./blob-store.ts";
 import { type CatalogEpisode, type EpisodeQuery, type Identity, SqliteCatalog } from "./catalog.ts";
+import { checkStore, type FsckResult } from "./fsck.ts";
 import { addReadRoutes } from "./read-routes.ts";
 import { openReceiptKey, type ReceiptKey } from "./receipt-key.ts";
 import { episodeFiles, ReceivedFolder } from "./received-folder.ts";
@@ -136,6 +137,11 @@ export class Receiver {
     return episodeFiles(episode)
       .map((path) => join(this.folder, path))
       .filter((path) => existsSync(path));
+  }
+
+  /** Whether every receipt's blob is there and hashes right; `isRepair` removes blobs that no receipt names. */
+  fsck(isRepair: boolean): Promise<FsckResult> {
+    return checkStore(this.#catalog, this.#blobs, isRepair);
   }
 
   #addCredential(identity: Identity): string {

@@ -10,11 +10,12 @@ import type { Readable } from "node:stream";
 import { type Receipt, signReceipt } from "../protocol/receipt.ts";
 import type { BatchDescription } from "../protocol/wire.ts";
 import type { Clock } from "../std/clock.ts";
+import { Fault } from "../std/fault.ts";
 import { formatTime } from "../std/time-text.ts";
 import { waitMs } from "../std/wait.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { BlobStore, Part } from "./blob-store.ts";
-import type { Catalog } from "./catalog.ts";
+import type { Catalog, EpisodeSummary } from "./catalog.ts";
 import { readSummary } from "./episode-summary.ts";
 import type { ReceiptKey } from "./receipt-key.ts";
 
@@ -139,17 +140,27 @@ export class Uploads {
   }
 
   async #commit({ robot, batch, description }: AppendRequest): Promise<Receipt> {
-    const { blobs, catalog, key, clock, log } = this.#deps;
+    const { blobs, catalog, key, clock } = this.#deps;
     await blobs.seal(robot, batch, description.sha256);
-    const summary = description.kind === "meta" ? await readSummary(blobs.read(description.sha256)) : undefined;
-    if (description.kind === "meta" && summary === undefined)
-      log.warn("A manifest could not be read; its episode is listed without one.", { robot, batch });
+    const summary = description.kind === "meta" ? await this.#readManifest(robot, batch, description) : undefined;
     const { boot, sha256, sizeBytes } = description;
     const facts = { keyId: key.keyId, robot, boot, batch, sha256, sizeBytes, durability: "disk" } as const;
     const receipt = signReceipt({ ...facts, time: formatTime(clock.wallNs()) }, key.privateKey);
     await catalog.commitBatch({ ...description, robot, batch, receipt }, summary);
     this.#deps.onCommitted(robot, description.episode);
     return receipt;
+  }
+
+  async #readManifest(robot: string, batch: string, { sha256 }: BatchDescription): Promise<EpisodeSummary | undefined> {
+    const { blobs, log } = this.#deps;
+    try {
+      return await readSummary(blobs.read(sha256));
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      const cause = error.message;
+      log.warn("A manifest could not be read; its episode is listed without one.", { robot, batch_id: batch, cause });
+      return undefined;
+    }
   }
 
   #answerKnown(receipt: Receipt, { robot, batch, description }: AppendRequest): AppendResult {

@@ -9,11 +9,13 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 export type Fault =
   | { readonly kind: "none" }
   /** Cut when so many bytes have gone from the client (`up`) or to it (`down`). */
-  | { readonly kind: "cut"; readonly direction: "up" | "down"; readonly afterBytes: number }
+  | { readonly kind: "cut"; readonly direction: "up" | "down"; readonly afterBytes: number; readonly silentMs?: number }
   /** Pass everything up, answer nothing: the lost final response. */
   | { readonly kind: "swallow_answer"; readonly afterBytes: number }
   /** Hold each piece back for a while. */
   | { readonly kind: "delay"; readonly ms: number };
+
+const CUT_AFTER_MS = 8;
 
 export class FaultProxy {
   readonly port: number;
@@ -83,8 +85,8 @@ export class FaultProxy {
         from.pause();
         to.once("drain", () => from.resume());
       }
-      // The bytes before the cut must arrive: a reset right after a write may throw them away.
-      if (left === 0) setTimeout(cut, 2);
+      // Silence comes before the reset, as on a lost network: a reset at once would throw away what was passed.
+      if (left === 0) setTimeout(cut, fault.kind === "cut" ? (fault.silentMs ?? CUT_AFTER_MS) : CUT_AFTER_MS);
       if (left === 0) from.removeAllListeners("data");
     });
     from.on("end", () => to.end());
