@@ -85,6 +85,7 @@ class Planner {
 
   #inArray(field: Field, step: PathStep, rest: readonly PathStep[]): Plan | Problem {
     if (field.length.kind === "one") return this.#problem(`"${field.name}" is no array.`);
+    if (hasWideText(field.type)) return this.#problem(`the elements of "${field.name}" hold a wstring.`);
     if (step.kind === "each") return this.#inEach(field, rest);
     if (step.kind === "index") {
       if (field.length.kind === "fixed" && step.index >= field.length.count)

@@ -204,6 +204,8 @@ test("a field in front of a wstring is read, one behind it is a problem", () => 
   expect(reader(parsed, "before")(new Uint8Array([0, 1, 0, 0, 5, 0, 0, 0]))).toBe(5);
   expect(problem(parsed, "after")).toContain('behind the wstring "text"');
   expect(problem(parsed, "text")).toContain("wstring");
+  const parts = typeOf("test_msgs/msg/Parts", "Part[] parts\n===\nMSG: test_msgs/Part\nuint8 a\nwstring b\n");
+  expect(problem(parts, "parts[*].a")).toContain("hold a wstring");
 });
 
 test("what is wrong with a path is said, with what there is instead", () => {
