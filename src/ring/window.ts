@@ -31,7 +31,7 @@ export type WindowQuery = {
   readonly startNs: bigint;
   readonly endNs: bigint;
   readonly wants: (channel: Channel) => boolean;
-  /** Classes that are cut to the message at the window's edges; the others come by whole chunks. */
+  /** Classes that are cut to the message at the window's edges; the others come by whole (full) chunks. */
   readonly isCut: (className: string) => boolean;
   readonly onDamaged: (chunk: StoredChunk, reason: Fault) => void;
 };
@@ -103,7 +103,7 @@ function filterOf(
   coverage: Coverage,
 ): Keeps | undefined {
   const isMixed = chunk.channels.some(({ channelId }) => !wanted.has(channelId));
-  const isCrossing = isCut(chunk.className) && (chunk.startNs < startNs || chunk.endNs > endNs);
+  const isCrossing = isCutAt(chunk, isCut) && (chunk.startNs < startNs || chunk.endNs > endNs);
   const covering = chunk.kind === "full" ? new Map<number, ReadonlySet<number>[]>() : coveringOf(coverage, chunk);
   if (!isMixed && !isCrossing && covering.size === 0) return undefined;
   return (channelId, timeNs, sequence) =>
@@ -111,6 +111,10 @@ function filterOf(
     (!isCrossing || (timeNs >= startNs && timeNs <= endNs)) &&
     !covering.get(channelId)?.some((sequences) => sequences.has(sequence));
 }
+
+/** A baseline chunk spans so long that the whole of it would be far more than was asked. */
+const isCutAt = (chunk: StoredChunk, isCut: WindowQuery["isCut"]): boolean =>
+  chunk.kind === "baseline" || isCut(chunk.className);
 
 const keyOf = (chunk: StoredChunk, channelId: number): string => `${chunk.bootId} ${channelId}`;
 
@@ -231,7 +235,7 @@ function* latchedChunks(
   channels: ReadonlyMap<number, Channel>,
 ): Generator<WindowChunk> {
   const crossing = [...source.chunks({ startNs: query.startNs, endNs: query.startNs, channelIds: wanted })].filter(
-    (chunk) => !query.isCut(chunk.className),
+    (chunk) => !isCutAt(chunk, query.isCut),
   );
   const messages = source
     .latched(query.startNs - 1n)

@@ -1,0 +1,312 @@
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import sharp from "sharp";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { batchPriority, type EpisodeBatchesResult } from "../../src/batch/episode-batches.ts";
+import type { Rig } from "../ring/ring-rig.ts";
+import { openWithLibrary, readWithLibrary } from "../support/mcap-library-reader.ts";
+import { readMcapBySpec, type SpecFile } from "../support/mcap-spec-reader.ts";
+import {
+  at,
+  decodeImage,
+  EPISODE,
+  FRONT,
+  IMU,
+  JOINTS,
+  parse,
+  recordedRig,
+  SECRET,
+  SIDE,
+  sentWithin,
+  TF_STATIC,
+  write,
+} from "./episode-rig.ts";
+
+let rig: Rig;
+let result: EpisodeBatchesResult;
+
+beforeAll(async () => {
+  rig = recordedRig();
+  result = await write(rig, { heavyBytesMax: 250_000 });
+});
+afterAll(() => rig[Symbol.dispose]());
+
+const pathOf = (kind: string, index = 0): string => {
+  const found = result.batches.find((batch) => batch.kind === kind && batch.index === index);
+  if (found === undefined) throw new Error(`no ${kind}-${index}`);
+  return found.path;
+};
+const heavyPaths = (): string[] => result.batches.filter(({ kind }) => kind === "heavy").map(({ path }) => path);
+const allPaths = (): string[] => [pathOf("light"), ...heavyPaths()];
+
+/** `time digest`, so that two lists can be compared. */
+const sign = (logTimeNs: bigint, bytes: Uint8Array): string =>
+  `${logTimeNs} ${createHash("sha256").update(bytes).digest("hex").slice(0, 16)}`;
+const ofChannel = (files: readonly SpecFile[], channelId: number): string[] =>
+  files
+    .flatMap(({ messages }) => messages)
+    .filter((message) => message.channelId === channelId)
+    .map(({ logTimeNs, bytes }) => sign(logTimeNs, bytes))
+    .sort();
+const expected = (known: typeof JOINTS, startNs = EPISODE.startNs, endNs = EPISODE.endNs): string[] =>
+  sentWithin(rig, known, startNs, endNs)
+    .map(({ logTimeNs, bytes }) => sign(logTimeNs, bytes))
+    .sort();
+
+test("every file is valid by the letter of the specification, read with another lz4", () => {
+  expect(heavyPaths().length).toBeGreaterThan(2);
+  for (const path of allPaths()) {
+    const file = readMcapBySpec(path);
+    expect([file.profile, file.library]).toEqual(["ros2", "lode"]);
+    expect([...file.channels.values()].map(({ messageEncoding }) => messageEncoding)).toSatisfy((all: string[]) =>
+      all.every((encoding) => encoding === "cdr" || encoding === "json"),
+    );
+  }
+});
+
+test("light topics are there to the message, once each, as they were sent", () => {
+  const light = readMcapBySpec(pathOf("light"));
+  expect(ofChannel([light], JOINTS.id)).toEqual(expected(JOINTS));
+  expect(ofChannel([light], IMU.id)).toEqual(expected(IMU));
+});
+
+test("heavy topics are there at full rate, once each, never less than asked", () => {
+  const heavy = heavyPaths().map(readMcapBySpec);
+  for (const camera of [FRONT, SIDE]) {
+    const got = ofChannel(heavy, camera.id);
+    expect(new Set(got).size).toBe(got.length);
+    expect(got).toEqual(expect.arrayContaining(expected(camera)));
+  }
+});
+
+test("the library reads the same messages through the index, in order of time", async () => {
+  for (const path of allPaths()) {
+    const messages = await readWithLibrary(path);
+    const bySpec = readMcapBySpec(path);
+    const topicOf = (id: number): string => bySpec.channels.get(id)?.topic ?? "";
+    expect(messages.map(({ logTimeNs }) => logTimeNs)).toEqual(
+      messages.map(({ logTimeNs }) => logTimeNs).toSorted((a, b) => Number(a - b)),
+    );
+    expect(messages.map(({ topic, logTimeNs, bytes }) => `${topic} ${sign(logTimeNs, bytes)}`).sort()).toEqual(
+      bySpec.messages.map((one) => `${topicOf(one.channelId)} ${sign(one.logTimeNs, one.bytes)}`).sort(),
+    );
+  }
+});
+
+test("a latched message from before the window is in, with its own time", () => {
+  const light = readMcapBySpec(pathOf("light"));
+  expect(ofChannel([light], TF_STATIC.id)).toEqual(expected(TF_STATIC, at(0), at(20)));
+  expect(light.chunks[1]?.endNs).toBe(at(1));
+});
+
+test("a local topic is in no file and in no manifest", () => {
+  for (const path of result.batches.map((batch) => batch.path)) {
+    const text = readFileSync(path).toString("latin1");
+    expect(text).not.toContain(SECRET.topic);
+    expect(text).not.toContain("secret 1000");
+  }
+});
+
+test("stored chunks within the window are copied as they lie", () => {
+  using reader = rig.open();
+  const files = allPaths().map((path) => readFileSync(path));
+  const inside = [...reader.chunks({ startNs: at(5.5), endNs: at(14.5) })].filter(
+    (chunk) => chunk.kind === "full" && !chunk.isLocal && chunk.startNs > at(5) && chunk.endNs < at(15),
+  );
+  expect(inside.length).toBeGreaterThan(20);
+  for (const chunk of inside) expect(files.some((file) => file.includes(chunk.read()))).toBe(true);
+});
+
+test("the heavy files go outward from the firing and each stays within its size", () => {
+  const distances = heavyPaths().map((path) => {
+    const times = readMcapBySpec(path).messages.map(({ logTimeNs }) => Math.abs(Number(logTimeNs - at(10))) / 1e9);
+    return Math.min(...times);
+  });
+  expect(distances).toEqual(distances.toSorted((a, b) => a - b));
+  for (const batch of result.batches) expect(batch.sizeBytes).toBeLessThan(400_000);
+});
+
+test("rows say what the files are, and the files are whole", () => {
+  for (const batch of result.batches) {
+    const bytes = readFileSync(batch.path);
+    expect(batch.sha256).toBe(createHash("sha256").update(bytes).digest("hex"));
+    expect(batch.sizeBytes).toBe(bytes.length);
+    expect(batch).toMatchObject({ state: "queued", bootId: "boot-1", episodeId: EPISODE.id });
+  }
+  expect(readdirSync(join(rig.folder, "batches")).filter((name) => name.endsWith(".part"))).toEqual([]);
+});
+
+test("the meta batch is the episode's manifest, with the hashes of all others", () => {
+  const manifest = parse(readFileSync(pathOf("meta")));
+  expect(manifest.robot).toEqual({ id: "arm-7", site: "lab", embodiment: "arm", labels: { ownerTeam: "red" } });
+  expect(manifest.episode).toEqual(result.episode);
+  expect(manifest.episode).toMatchObject({ labels: { taskType: "pick" }, firings: [{ values: { gapM: 0.004 } }] });
+  const others = result.batches.filter(({ kind }) => kind !== "meta");
+  expect(manifest.batches.map(({ id, sha256, sizeBytes }) => [id, sha256, sizeBytes])).toEqual(
+    others.map(({ id, sha256, sizeBytes }) => [id, sha256, sizeBytes]),
+  );
+});
+
+test("each MCAP carries its own manifest, the episode as metadata, and the story on /lode/episode", async () => {
+  for (const path of allPaths()) {
+    const { attachments, metadata } = readMcapBySpec(path);
+    const manifest = parse(attachments.get("manifest.json")?.content ?? Buffer.alloc(0));
+    expect(manifest.batches.map(({ sha256, sizeBytes }) => [sha256, sizeBytes])).toEqual([[undefined, undefined]]);
+    expect(result.batches.map(({ id }) => id)).toContain(manifest.batches[0]?.id);
+    expect(Object.fromEntries(metadata.get("lode:episode") ?? [])).toMatchObject({
+      ...{ id: EPISODE.id, robot: "arm-7", outcome: "recovered", attempts: "2", "label.taskType": "pick" },
+    });
+  }
+  const story = (await readWithLibrary(pathOf("light"))).filter(({ topic }) => topic === "/lode/episode");
+  const events = story.map(({ bytes }) => JSON.parse(Buffer.from(bytes).toString()));
+  expect(events.map(({ event, segment, attempt, outcome }) => [event, segment ?? outcome, attempt])).toEqual([
+    ...[
+      ["segment", "before", undefined],
+      ["segment", "failure", undefined],
+      ["firing", undefined, undefined],
+    ],
+    ...[
+      ["segment", "recovery", 1],
+      ["segment", "after", undefined],
+      ["outcome", "recovered", undefined],
+    ],
+  ]);
+});
+
+test("schemas are those of the channels, each once, in Foxglove's terms", async () => {
+  const reader = await openWithLibrary(pathOf("light"));
+  expect([...reader.schemasById.values()].map(({ name, encoding }) => [name, encoding])).toEqual([
+    ["lode.EpisodeEvent", "jsonschema"],
+    ["std_msgs/msg/String", "ros2msg"],
+  ]);
+});
+
+test("previews show before, at, after and the end of the first camera, and the firing of the other", async () => {
+  const { previews } = parse(readFileSync(pathOf("meta")));
+  expect(previews.map(({ topic, moment }) => [topic, moment])).toEqual([
+    ...["before", "at", "after", "end"].map((moment) => [FRONT.topic, moment]),
+    [SIDE.topic, "at"],
+  ]);
+  const sent = sentWithin(rig, FRONT, at(5), at(15)).map(({ bytes }) => Buffer.from(bytes).toString("base64"));
+  expect(sent).toContain(previews[1]?.base64);
+  const raw = sharp(Buffer.from(previews[4]?.base64 ?? "", "base64"));
+  const { channels } = await raw.stats();
+  expect(channels.map(({ mean }) => Math.round(mean / 10))).toEqual([2, 1, 25]);
+});
+
+test("the completeness says what was asked and is there", () => {
+  const { completeness } = result.episode;
+  expect(completeness.map(({ topic, coverage }) => [topic, coverage])).toEqual([
+    ...[
+      [FRONT.topic, "full"],
+      [SIDE.topic, "full"],
+      [IMU.topic, "full"],
+      [JOINTS.topic, "full"],
+    ],
+    [TF_STATIC.topic, "latched"],
+  ]);
+  const joints = completeness.find(({ topic }) => topic === JOINTS.topic);
+  expect(joints).toMatchObject({ preRollMs: 5000, postRollMs: 5000, messages: 1001, gaps: [], dropped: {} });
+});
+
+test("what is missing is stated: losses, silence, what is left out by the configuration", async () => {
+  const losses = [
+    { topic: JOINTS.topic, reason: "queue_full", startNs: at(7), endNs: at(8), count: 12, bytes: 900 },
+    { topic: "", reason: "connection_gap", startNs: at(2), endNs: at(6), count: undefined, bytes: undefined },
+    { topic: "/gone", reason: "oversized_frame", startNs: at(9), endNs: at(9), count: 1, bytes: 9e7 },
+    { topic: IMU.topic, reason: "queue_full", startNs: at(16), endNs: at(17), count: 1, bytes: 9 },
+  ] as const;
+  const { episode } = await write(rig, { losses, notRecorded: ["/private"] });
+  const of = (topic: string) => episode.completeness.find((one) => one.topic === topic);
+  expect(of(JOINTS.topic)).toMatchObject({
+    dropped: { queue_full: 12 },
+    gaps: [
+      { startNs: at(7), endNs: at(8), reason: "queue_full" },
+      { startNs: at(5), endNs: at(6), reason: "connection_gap" },
+    ],
+  });
+  expect(of(IMU.topic)?.dropped).toEqual({});
+  expect(of("/gone")).toMatchObject({ messages: 0, dropped: { oversized_frame: 1 }, preRollMs: undefined });
+  expect(of("/private")).toMatchObject({ coverage: "not_recorded", messages: 0 });
+});
+
+test("where the memory tier did not reach, the baseline is in, never twice, and said so", async () => {
+  using short = recordedRig(3000);
+  const { batches, episode } = await write(short);
+  const files = batches.filter(({ kind }) => kind === "heavy").map(({ path }) => readMcapBySpec(path));
+  const got = ofChannel(files, FRONT.id);
+  const full = sentWithin(short, FRONT, at(7.6), at(15)).map(({ logTimeNs, bytes }) => sign(logTimeNs, bytes));
+  expect(new Set(got).size).toBe(got.length);
+  expect(got).toEqual(expect.arrayContaining(full));
+  const early = got.filter((line) => BigInt(line.split(" ")[0] ?? 0) < at(6.5));
+  expect(early.length).toBeGreaterThan(0);
+  expect(early.length).toBeLessThan(4);
+  const front = episode.completeness.find(({ topic }) => topic === FRONT.topic);
+  expect(front?.coverage).toBe("baseline");
+  expect(front?.gaps.filter(({ reason }) => reason === "baseline")).toHaveLength(1);
+});
+
+test("a damaged chunk costs its own messages, is named, and the rest goes on", async () => {
+  using hurt = recordedRig();
+  using reader = hurt.open();
+  const victim = [...reader.chunks({ startNs: at(8), endNs: at(8.2) })].find((chunk) =>
+    chunk.channels.some(({ channelId }) => channelId === JOINTS.id),
+  );
+  const db = new Database(join(hurt.folder, "ring.db"));
+  db.prepare("UPDATE chunk SET payload = zeroblob(length(payload)) WHERE id = ?").run(victim?.id);
+  db.close();
+  const { batches, damaged, episode } = await write(hurt);
+  expect(damaged.map(({ chunkId }) => chunkId)).toEqual([victim?.id]);
+  const light = batches.find(({ kind }) => kind === "light");
+  const got = ofChannel([readMcapBySpec(light?.path ?? "")], JOINTS.id);
+  const lost = victim?.channels.find(({ channelId }) => channelId === JOINTS.id)?.count ?? 0;
+  expect(got).toHaveLength(1001 - lost);
+  const joints = episode.completeness.find(({ topic }) => topic === JOINTS.topic);
+  expect(joints).toMatchObject({ dropped: { corrupt_chunk: lost } });
+});
+
+test("an abort leaves no file under its final name but finished ones, and no part", async () => {
+  using fresh = recordedRig();
+  const abort = new AbortController();
+  let ids = 0;
+  const newId = (): string => {
+    ids += 1;
+    if (ids === 2) abort.abort(new Error("asked to stop"));
+    return `batch-${ids}`;
+  };
+  await expect(write(fresh, { newId, signal: abort.signal, heavyBytesMax: 250_000 })).rejects.toThrow("asked to stop");
+  const names = readdirSync(join(fresh.folder, "batches"));
+  expect(names.sort()).toEqual([`${EPISODE.id}-heavy-1.mcap`, `${EPISODE.id}-light.mcap`]);
+  for (const name of names) readMcapBySpec(join(fresh.folder, "batches", name));
+});
+
+test("a picture that does not decode costs its preview and nothing else", async () => {
+  const decode = (known: typeof FRONT, message: Uint8Array): unknown => {
+    if (known.id === FRONT.id) throw new Error("odd definition");
+    return decodeImage(known, message);
+  };
+  const { batches } = await write(rig, { decode });
+  const meta = batches.find(({ kind }) => kind === "meta");
+  expect(parse(readFileSync(meta?.path ?? "")).previews.map(({ topic }) => topic)).toEqual([SIDE.topic]);
+});
+
+test("an episode without any message still has a light batch and a manifest", async () => {
+  const empty = { ...EPISODE, startNs: at(-50), endNs: at(-40), firings: [], segments: [] };
+  const { batches } = await write(rig, {}, empty);
+  expect(batches.map(({ kind }) => kind)).toEqual(["light", "meta"]);
+  expect(readMcapBySpec(batches[0]?.path ?? "").messages).toHaveLength(1);
+});
+
+test("manifests go first, then failures' light topics, then their frames nearest first, then the rest", () => {
+  const failure = { kind: "failure", priority: 10 } as const;
+  const sample = { kind: "sample", priority: 999 } as const;
+  const order = [
+    ...[batchPriority(failure, "meta", 0), batchPriority(sample, "meta", 0), batchPriority(failure, "light", 0)],
+    ...[batchPriority(failure, "heavy", 1), batchPriority(failure, "heavy", 2), batchPriority(sample, "light", 0)],
+    batchPriority(sample, "heavy", 1),
+  ];
+  expect(order).toEqual(order.toSorted((a, b) => b - a));
+  expect(new Set(order).size).toBe(order.length);
+});
