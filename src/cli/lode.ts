@@ -24,6 +24,7 @@ const USAGE = 2;
 const program = new Command("lode")
   .description("The flight recorder and data engine that runs on a robot.")
   .version(VERSION)
+  .enablePositionalOptions()
   .showHelpAfterError("(lode --help shows what there is)")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : USAGE));
 
@@ -31,9 +32,10 @@ const program = new Command("lode")
 function command(parent: Command, name: string, description: string, example: string): Command {
   return parent
     .command(name)
+    .enablePositionalOptions()
     .description(description)
     .option("--json", "one JSON object with stable names")
-    .option("--config FILE", "configuration file (default /etc/lode/lode.yaml)")
+    .option("--config <file>", "configuration file (default /etc/lode/lode.yaml)")
     .addHelpText("after", `\nExample:\n  ${example}`)
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : USAGE));
 }
@@ -59,17 +61,17 @@ command(
   "a person's firing: keep what is around now",
   'lode capture --pre 30s --post 10s --note "hit the shelf"',
 )
-  .option("--pre DURATION", "how far back", "30s")
-  .option("--post DURATION", "how far on", "10s")
-  .option("--label KEY=VALUE...", "labels for the episode")
-  .option("--note TEXT", "what a person saw")
+  .option("--pre <duration>", "how far back", "30s")
+  .option("--post <duration>", "how far on", "10s")
+  .option("--label <key=value...>", "labels for the episode")
+  .option("--note <text>", "what a person saw")
   .action((options: CaptureOptions) => finish(options, () => runCapture(options)));
 command(program, "batches", "what waits to be sent, and what was", "lode batches").action((options: CommonOptions) =>
   finish(options, () => runBatches(options)),
 );
 command(program, "pause", "stop sending (recording goes on)", "lode pause upload --for 1h")
   .argument("<what>", "upload")
-  .option("--for DURATION", "resume by itself after this time")
+  .option("--for <duration>", "resume by itself after this time")
   .action((what: string, options: CommonOptions & { for?: string }) =>
     finish(options, () => onlyUpload(what, () => runPause(options))),
   );
@@ -83,8 +85,8 @@ command(
   "lode replay run.mcap --port 9090",
 )
   .argument("<file...>", "recordings, played one after the other")
-  .option("--port PORT", "port to listen on; 0: any free one", "9090")
-  .option("--rate X", "times the recorded speed", "1")
+  .option("--port <port>", "port to listen on; 0: any free one", "9090")
+  .option("--rate <x>", "times the recorded speed", "1")
   .option("--loop", "begin again at the end")
   .action((files: string[], options: ReplayCommandOptions) => finish(options, () => runReplayCommand(files, options)));
 
@@ -105,12 +107,12 @@ command(robots, "remove", "its token is worth nothing from now on", "lode receiv
   .action((id: string, options: CommonOptions) => finish(options, () => removeRobot(id, options)));
 command(receiver, "episodes", "what has come; one of them with its files", "lode receiver episodes --outcome recovered")
   .argument("[id]")
-  .option("--robot ID")
-  .option("--rule NAME")
-  .option("--outcome NAME")
-  .option("--from TIME", "RFC 3339")
-  .option("--after CURSOR", "only what changed since")
-  .option("--limit N", "at most so many", "100")
+  .option("--robot <id>")
+  .option("--rule <name>")
+  .option("--outcome <name>")
+  .option("--from <time>", "RFC 3339")
+  .option("--after <cursor>", "only what changed since")
+  .option("--limit <n>", "at most so many", "100")
   .action((id: string | undefined, options: EpisodeListOptions) =>
     finish(options, () => runReceiverEpisodes(id, options)),
   );

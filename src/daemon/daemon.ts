@@ -87,17 +87,20 @@ export class Daemon {
       onNote: (note) => late.daemon?.onNote(note as StoreNote),
       onDeath,
     });
+    const started = [store];
     try {
       const { channels, lastSequences } = await store.call<OpenedStore>("opened");
       const ingestData: IngestThreadData = { config, anchor, channels, lastSequences, ruleFiles, storePort: port2 };
       const ingest = new Thread(new URL("./ingest-thread.ts", import.meta.url), ingestData, [port2], { onDeath });
-      late.daemon = new Daemon(config, deps, { anchor, store, ingest, journal: openJournal(config.ring.folder) });
-      await late.daemon.#listen();
+      started.push(ingest);
+      const daemon = new Daemon(config, deps, { anchor, store, ingest, journal: openJournal(config.ring.folder) });
+      late.daemon = daemon;
+      daemon.#control = await ControlServer.open(config.telemetry.socket, daemon.commands, deps.log);
       // Episodes that waited for their files when an earlier process ended are told again from here on.
       await store.call("start");
-      return late.daemon;
+      return daemon;
     } catch (error) {
-      await store.end();
+      await Promise.all(started.map((thread) => thread.end()));
       throw error;
     }
   }
@@ -139,10 +142,6 @@ export class Daemon {
   onNote(note: StoreNote): void {
     this.#deps.onNote?.(note);
     if (note.kind === "sealed") this.#batching = this.#batching.then(() => this.#writeBatches(note.episode));
-  }
-
-  async #listen(): Promise<void> {
-    this.#control = await ControlServer.open(this.#config.telemetry.socket, this.commands, this.#deps.log);
   }
 
   /** The threads answer, so they make progress; a silent one lets the watchdog run out. */

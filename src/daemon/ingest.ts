@@ -113,11 +113,9 @@ export class Ingest implements SourceSink {
     this.#connection = state;
     this.#deps.trigger.onConnection(state.kind === "connected");
     if (state.kind === "disconnected") {
-      this.#deps.log.warn("The bridge is away; Lode keeps trying.", { url: state.url, reason: state.reason });
       this.#gapStartNs ??= this.#topics.length > 0 ? atNs : undefined;
       return;
     }
-    this.#deps.log.info("Connected to the bridge.", { url: state.url });
     if (this.#gapStartNs === undefined) return;
     const gap = {
       topic: "",
