@@ -49,13 +49,13 @@ export class Latched {
     for (const channelId of this.#forgotten) forget.run(channelId);
     const insert = db.prepare("INSERT OR REPLACE INTO latched VALUES (?, ?, ?, ?, ?, ?)");
     const trim = db.prepare(
-      `DELETE FROM latched WHERE channel_id = ?1 AND log_time_ns < (SELECT min(log_time_ns) FROM
-         (SELECT log_time_ns FROM latched WHERE channel_id = ?1 ORDER BY log_time_ns DESC LIMIT ${KEPT_PER_CHANNEL}))`,
+      `DELETE FROM latched WHERE channel_id = ? AND log_time_ns < (SELECT min(log_time_ns) FROM
+         (SELECT log_time_ns FROM latched WHERE channel_id = ? ORDER BY log_time_ns DESC LIMIT ${KEPT_PER_CHANNEL}))`,
     );
     for (const { channelId, logTimeNs, sequence, publishTimeNs, bytes } of this.#unsaved) {
       if (this.#forgotten.has(channelId)) continue;
       insert.run(channelId, logTimeNs, boot, sequence, publishTimeNs, bytes);
-      trim.run(channelId);
+      trim.run(channelId, channelId);
     }
   }
 

@@ -18,7 +18,9 @@ export class MemoryTier {
 
   constructor(classes: readonly TopicClass[]) {
     this.#shelves = new Map(
-      classes.map((topicClass) => [topicClass.name, { topicClass, chunks: [], bytes: 0, newestNs: 0n }]),
+      classes
+        .filter(({ tier }) => tier === "memory")
+        .map((topicClass) => [topicClass.name, { topicClass, chunks: [], bytes: 0, newestNs: 0n }]),
     );
   }
 
@@ -42,6 +44,12 @@ export class MemoryTier {
       shelf.bytes = shelf.chunks.reduce((bytes, chunk) => bytes + sizeOf(chunk), 0);
     }
     return taken;
+  }
+
+  get bytesMax(): number {
+    let bytes = 0;
+    for (const { topicClass } of this.#shelves.values()) bytes += topicClass.memoryBytesMax;
+    return bytes;
   }
 
   get bytes(): number {

@@ -109,7 +109,8 @@ export class Ring {
   #newestNs = 0n;
   #lastStoredNs: bigint | undefined;
   #isFullRate = false;
-  #isDiskRefusing = false;
+  /** Why the disk takes no more, while it does not. */
+  #refusal: string | undefined;
   #promotion: Promotion | undefined;
   #lightLagMs: number | undefined;
   #heavyLagMs: number | undefined;
@@ -220,8 +221,8 @@ export class Ring {
     const { clock } = this.#deps;
     const untilNs = clock.monotonicNs() + nsOfMs(budgetMs);
     do {
-      const wrote = !this.#isDiskRefusing && this.#writeOwed(1) > 0;
-      if (!wrote && !this.#retention.step()) return false;
+      const wrote = this.#refusal === undefined && this.#writeOwed(1) > 0;
+      if (!wrote && !this.#retain()) return false;
     } while (clock.monotonicNs() < untilNs);
     return true;
   }
@@ -229,13 +230,13 @@ export class Ring {
   /** Makes everything appended so far durable, as far as the disk takes it. */
   commit(): CommitResult {
     const startNs = this.#deps.clock.monotonicNs();
-    if (this.#isDiskRefusing) this.#writeOwed(RETRY_BYTES_MAX);
+    if (this.#refusal !== undefined) this.#writeOwed(RETRY_BYTES_MAX);
     const rows = this.#pending.length;
     const problem = this.#isDirty() ? this.#tryCommit() : undefined;
     this.#deps.ledger.saveLosses();
-    const isDurable = problem === undefined && !(this.#isDiskRefusing && this.#owed.length > 0);
+    const isDurable = problem === undefined && !(this.#refusal !== undefined && this.#owed.length > 0);
+    const reason = isDurable ? undefined : this.#refusal;
     if (isDurable) this.#noteDurable();
-    const reason = isDurable ? undefined : (problem ?? "The disk takes no more.");
     return { isDurable, rows: problem === undefined ? rows : 0, ms: this.#msSince(startNs), reason };
   }
 
@@ -280,7 +281,7 @@ export class Ring {
       backlogBytes: this.#owedBytes,
       holds: this.#holds.size,
       isFullRate: this.#isFullRate,
-      isDiskRefusing: this.#isDiskRefusing,
+      isDiskRefusing: this.#refusal !== undefined,
       lightLagMs: this.#lightLagMs,
       heavyLagMs: this.#heavyLagMs,
     };
@@ -366,7 +367,7 @@ export class Ring {
 
   /** The bound of what waits in memory; the least valuable goes first. */
   #shed(): void {
-    const budget = this.#options.classes.reduce((bytes, { memoryBytesMax }) => bytes + memoryBytesMax, 0);
+    const budget = this.#memory.bytesMax;
     while (this.#owedBytes + this.#memory.bytes > budget + this.#options.backlogBytesMax) {
       const least = this.#owed.pop();
       if (least === undefined) return;
@@ -378,7 +379,7 @@ export class Ring {
   // Disk
 
   #store(chunk: PackedChunk, distance: bigint): void {
-    if (!this.#isDiskRefusing && this.#place(chunk)) {
+    if (this.#refusal === undefined && this.#place(chunk)) {
       this.#count(chunk, (n, bytes) => ({ stored: n, storedBytes: bytes }));
       return;
     }
@@ -441,6 +442,16 @@ export class Ring {
     this.#owed = left;
     this.#owedBytes -= bytes;
     return count;
+  }
+
+  /** A full disk may refuse even the transaction that would free some of it. */
+  #retain(): boolean {
+    try {
+      return this.#retention.step();
+    } catch (error) {
+      this.#noteRefusal(error);
+      return false;
+    }
   }
 
   #isDirty(): boolean {
@@ -514,15 +525,16 @@ export class Ring {
   #noteRefusal(error: unknown): string {
     if (!isRefusal(error)) throw error;
     const reason = describeError(error);
-    if (!this.#isDiskRefusing) this.#deps.log.error("The disk takes no more; capture goes on in memory.", { reason });
-    this.#isDiskRefusing = true;
+    if (this.#refusal === undefined)
+      this.#deps.log.error("The disk takes no more; capture goes on in memory.", { reason });
+    this.#refusal = reason;
     return reason;
   }
 
   #noteDurable(): void {
     const { log, clock } = this.#deps;
-    if (this.#isDiskRefusing) log.info("The disk takes data again.");
-    this.#isDiskRefusing = false;
+    if (this.#refusal !== undefined) log.info("The disk takes data again.");
+    this.#refusal = undefined;
     const promotion = this.#promotion;
     if (promotion === undefined) return;
     const lagMs = Number(clock.monotonicNs() - promotion.atNs) / 1e6;

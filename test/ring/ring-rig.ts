@@ -103,6 +103,7 @@ export class Rig implements Disposable {
   /** Everything sent is in the ring, and what is on its way to the disk is durable. */
   settle(): void {
     this.builder.flushAll();
+    this.ring.commit();
     while (this.ring.step(50)) {}
     this.ring.commit();
   }
@@ -128,15 +129,27 @@ export class Rig implements Disposable {
     return this.ring.channels.find((known) => known.id === id)?.topic ?? "";
   }
 
-  /** The handles as a killed process leaves them: nothing is written any more. */
-  abandon(): void {
+  /** Ends it as the daemon does, and opens it again a minute later. */
+  reopen(options: RigOptions = {}): Rig {
+    this.#close();
+    return new Rig(options, this.folder, this.nowNs + 60_000n * MS);
+  }
+
+  #close(): void {
+    if (!this.journal.open) return;
+    this.ring[Symbol.dispose]();
     this.journal.close();
   }
 
+  /** Ends it and takes its folder away, whoever made that. */
+  remove(): void {
+    this.#close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
   [Symbol.dispose](): void {
-    this.ring[Symbol.dispose]();
-    this.journal.close();
-    if (this.#ownsFolder) rmSync(this.folder, { recursive: true, force: true });
+    this.#close();
+    if (this.#ownsFolder) this.remove();
   }
 }
 
@@ -156,14 +169,14 @@ export function brokenIdentities(rig: Rig): string[] {
 
 /** What a reader must give, in its order. */
 export function expectedOf(sent: readonly Sent[]): string[] {
-  return sent.map(({ channelId, logTimeNs, bytes }) => describe(channelId, logTimeNs, bytes)).sort();
+  return sent.map(({ channelId, logTimeNs, bytes }) => describeMessage(channelId, logTimeNs, bytes)).sort();
 }
 
 export function gotOf(messages: Iterable<RingMessage>): string[] {
-  return [...messages].map(({ channelId, logTimeNs, bytes }) => describe(channelId, logTimeNs, bytes)).sort();
+  return [...messages].map(({ channelId, logTimeNs, bytes }) => describeMessage(channelId, logTimeNs, bytes)).sort();
 }
 
-function describe(channelId: number, logTimeNs: bigint, bytes: Uint8Array): string {
+export function describeMessage(channelId: number, logTimeNs: bigint, bytes: Uint8Array): string {
   return `${logTimeNs} ${channelId} ${Buffer.from(bytes.subarray(0, 32)).toString("hex")} ${bytes.length}`;
 }
 

@@ -1,0 +1,127 @@
+import Database from "better-sqlite3";
+import { expect, test } from "vitest";
+import { createLossTable, Ledger, readLosses } from "../../src/ledger/ledger.ts";
+import type { Loss } from "../../src/model/loss.ts";
+import type { Db } from "../../src/store/database.ts";
+import { silentLog } from "../../src/telemetry/log.ts";
+
+const S = 1_000_000_000n;
+
+function open(): { ledger: Ledger; ring: Db; journal: Db } {
+  const ring = new Database(":memory:");
+  const journal = new Database(":memory:");
+  createLossTable(journal);
+  const ledger = new Ledger(journal, { log: silentLog });
+  ledger.createTables(ring);
+  ledger.attach(ring, "boot-1");
+  return { ledger, ring, journal };
+}
+
+function loss(changes: Partial<Loss> = {}): Loss {
+  return { topic: "/a", reason: "queue_full", startNs: 10n * S, endNs: 10n * S, count: 1, bytes: 100, ...changes };
+}
+
+function save(ledger: Ledger, ring: Db): void {
+  ring.transaction(() => ledger.save())();
+  ledger.saved();
+}
+
+test("a drop is received and dropped at once, and has a row", () => {
+  const { ledger, ring } = open();
+  ledger.drop(loss({ count: 3, bytes: 300 }));
+  ledger.saveLosses();
+  save(ledger, ring);
+  expect(ledger.snapshot()).toMatchObject([
+    { topic: "/a", received: 3, receivedBytes: 300, dropped: { queue_full: 3 } },
+  ]);
+  expect(ledger.losses(0n, 100n * S)).toEqual([loss({ count: 3, bytes: 300 })]);
+});
+
+test("counters are whole whether they were committed or not, and a failed commit loses none", () => {
+  const { ledger, ring } = open();
+  ledger.add("/a", { received: 5, inMemory: 5 });
+  save(ledger, ring);
+  ledger.add("/a", { inMemory: -2, stored: 2, storedBytes: 10 });
+  expect(() =>
+    ring.transaction(() => {
+      ledger.save();
+      throw new Error("the disk is full");
+    })(),
+  ).toThrow("full");
+  expect(ledger.isDirty).toBe(true);
+  const whole = { received: 5, inMemory: 3, stored: 2, storedBytes: 10, held: 1, evictable: 1 };
+  expect(ledger.snapshot(new Map([["/a", 1]]))).toMatchObject([whole]);
+  save(ledger, ring);
+  expect(ledger.snapshot(new Map([["/a", 1]]))).toMatchObject([whole]);
+});
+
+test("a run of drops is one row that grows, a later run another; topics and reasons stay apart", () => {
+  const { ledger } = open();
+  for (let second = 10n; second < 20n; second += 1n) {
+    ledger.drop(loss({ startNs: second * S, endNs: second * S + S / 2n }));
+    if (second % 3n === 0n) ledger.saveLosses();
+  }
+  ledger.drop(loss({ topic: "/b" }));
+  ledger.drop(loss({ reason: "malformed_frame" }));
+  ledger.drop(loss({ startNs: 60n * S, endNs: 60n * S }));
+  ledger.saveLosses();
+  const rows = ledger.losses(0n, 100n * S).filter(({ topic, reason }) => topic === "/a" && reason === "queue_full");
+  expect(rows).toEqual([
+    loss({ endNs: 19n * S + S / 2n, count: 10, bytes: 1000 }),
+    loss({ startNs: 60n * S, endNs: 60n * S }),
+  ]);
+  expect(ledger.losses(0n, 100n * S).length).toBe(4);
+});
+
+test("a gap of the connection or a crash is a row of its own, and of unknown count if nobody knows it", () => {
+  const { ledger } = open();
+  ledger.addLoss(loss({ topic: "", reason: "crash", count: undefined, bytes: undefined }));
+  ledger.addLoss(loss({ topic: "", reason: "crash", count: undefined, bytes: undefined, endNs: 11n * S }));
+  ledger.saveLosses();
+  expect(ledger.losses(0n, 100n * S).map(({ count }) => count)).toEqual([undefined, undefined]);
+});
+
+test("losses wait in memory while the journal refuses, merged beyond a bound, and none is forgotten", () => {
+  const { ledger, journal } = open();
+  journal.exec("CREATE TRIGGER full BEFORE INSERT ON loss BEGIN SELECT RAISE(FAIL, 'disk is full'); END");
+  for (let index = 0n; index < 5000n; index += 1n)
+    ledger.drop(loss({ startNs: index * 10n * S, endNs: index * 10n * S }));
+  ledger.saveLosses();
+  expect(ledger.losses(0n, 100_000n * S)).toEqual([]);
+  journal.exec("DROP TRIGGER full");
+  ledger.saveLosses();
+  const rows = ledger.losses(0n, 100_000n * S);
+  expect(rows.length).toBeLessThanOrEqual(1000);
+  expect(rows.reduce((sum, { count }) => sum + (count ?? 0), 0)).toBe(5000);
+});
+
+test("memory that ended with its process is reduced, or dropped as a crash if an episode wanted it", () => {
+  const { ledger, ring } = open();
+  ledger.add("/a", { received: 10, inMemory: 10 });
+  save(ledger, ring);
+  ledger.forgetMemory("boot-1", false);
+  ledger.add("/a", { received: 4, inMemory: 4 });
+  save(ledger, ring);
+  ledger.forgetMemory("boot-1", true);
+  expect(ledger.snapshot()).toMatchObject([{ received: 14, inMemory: 0, reduced: 10, dropped: { crash: 4 } }]);
+});
+
+test("what is evicted is counted for the boot it came from, within the caller's transaction", () => {
+  const { ledger, ring } = open();
+  ledger.add("/a", { received: 2, stored: 2 });
+  save(ledger, ring);
+  ledger.attach(ring, "boot-2");
+  ledger.write("boot-1", "/a", { evicted: 1 });
+  expect(ledger.snapshot()).toEqual([]);
+  expect(ledger.snapshot(new Map(), "boot-1")).toMatchObject([{ stored: 2, evicted: 1, evictable: 1 }]);
+});
+
+test("losses are found by what touches the range; those of no topic concern every topic", () => {
+  const { ledger, journal } = open();
+  ledger.addLoss(loss({ startNs: 5n * S, endNs: 20n * S }));
+  ledger.addLoss(loss({ topic: "", reason: "connection_gap", count: undefined, bytes: undefined }));
+  ledger.addLoss(loss({ topic: "/b" }));
+  ledger.saveLosses();
+  expect(readLosses(journal, 15n * S, 30n * S).map(({ topic }) => topic)).toEqual(["/a"]);
+  expect(readLosses(journal, 0n, 30n * S, new Set(["/a"])).map(({ topic }) => topic)).toEqual(["/a", ""]);
+});

@@ -1,0 +1,245 @@
+/** What the disk does to a ring: full, broken, damaged, gone. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { expect, test } from "vitest";
+import type { ReadProblem } from "../../src/ring/ring-reader.ts";
+import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-files.ts";
+import { brokenIdentities, channel, expectedOf, gotOf, LIGHT, noise, Rig, topicClass } from "./ring-rig.ts";
+
+const JOINTS = channel(1, "/joint_states", "light");
+const IMAGE = channel(2, "/camera", "camera");
+const EVERYTHING = { startNs: 0n, endNs: 2n ** 62n };
+const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 2 });
+
+/** `seconds` of joints at 100 Hz (`jointBytes` each, noise) and 30 kB images at 20 Hz. */
+function run(rig: Rig, seconds: number, jointBytes = 200): void {
+  for (let tick = 0; tick < seconds * 100; tick += 1) {
+    rig.send(1, noise(jointBytes, rig.sent.length));
+    if (tick % 5 === 0) rig.send(2, noise(30_000, rig.sent.length));
+    rig.clock.advanceMs(10);
+    rig.builder.flush(rig.nowNs);
+    if (tick % 50 === 49) {
+      rig.ring.step(20);
+      rig.ring.commit();
+    }
+  }
+}
+
+function dropsOf(rig: Rig, reason: string): number {
+  return rig.ledger.snapshot().reduce((sum, { dropped }) => sum + (dropped[reason] ?? 0), 0);
+}
+
+/** A disk that says ENOSPC while `isFull`. */
+function fullDisk(): { io: SegmentIo; isFull: boolean } {
+  const real = realSegmentIo(undefined);
+  const disk = { isFull: false, io: real };
+  const refuse = () => {
+    if (disk.isFull) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+  };
+  disk.io = {
+    preallocate: (fd, sizeBytes) => {
+      refuse();
+      real.preallocate(fd, sizeBytes);
+    },
+    write: (fd, buffers, offset) => {
+      refuse();
+      real.write(fd, buffers, offset);
+    },
+    sync: real.sync,
+  };
+  return disk;
+}
+
+test("what a full disk refuses waits in memory and is written when there is space again", () => {
+  const disk = fullDisk();
+  using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA] });
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 1);
+  disk.isFull = true;
+  run(rig, 3);
+  expect(rig.ring.status().isDiskRefusing).toBe(true);
+  expect(rig.ring.commit()).toMatchObject({ isDurable: false, reason: expect.stringContaining("ENOSPC") });
+  expect(brokenIdentities(rig)).toEqual([]);
+  disk.isFull = false;
+  run(rig, 1);
+  rig.settle();
+  expect(rig.ring.status()).toMatchObject({ isDiskRefusing: false, backlogBytes: 0 });
+  expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
+  expect(brokenIdentities(rig)).toEqual([]);
+});
+
+test("beyond its budget the least valuable of what waits is dropped, counted as disk_full", () => {
+  const disk = fullDisk();
+  using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA], backlogBytesMax: 1_000_000 });
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  disk.isFull = true;
+  run(rig, 5);
+  expect(rig.ring.status().backlogBytes).toBeLessThanOrEqual(1_000_000);
+  expect(brokenIdentities(rig)).toEqual([]);
+  disk.isFull = false;
+  rig.settle();
+  const got = rig.readAll();
+  expect(got.filter(({ channelId }) => channelId === 1).length).toBe(500);
+  const images = got.filter(({ channelId }) => channelId === 2).length;
+  expect(images).toBeLessThan(100);
+  expect(dropsOf(rig, "disk_full")).toBe(100 - images);
+  const lost = rig.ledger.losses(0n, 2n ** 62n, new Set(["/camera"]));
+  expect(lost.reduce((sum, { count }) => sum + (count ?? 0), 0)).toBe(100 - images);
+  expect(brokenIdentities(rig)).toEqual([]);
+});
+
+test("bytes whose sync failed are never referred to, and counted", () => {
+  const disk = fullDisk();
+  let isBroken = false;
+  const sync = (fd: number) => {
+    if (isBroken) throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
+    realSegmentIo(undefined).sync(fd);
+  };
+  using rig = new Rig({ io: { ...disk.io, sync }, classes: [LIGHT, STORED_CAMERA] });
+  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS);
+  run(rig, 1);
+  isBroken = true;
+  run(rig, 1);
+  isBroken = false;
+  run(rig, 1);
+  rig.settle();
+  const got = rig.readAll().length;
+  expect(got).toBeLessThan(rig.sent.length);
+  expect(dropsOf(rig, "disk_full")).toBe(rig.sent.length - got);
+  expect(brokenIdentities(rig)).toEqual([]);
+});
+
+test.skipIf(process.getuid?.() !== 0)("on a really full file system capture goes on, and recovers by itself", () => {
+  const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]);
+  try {
+    using rig = new Rig({ classes: [LIGHT, STORED_CAMERA], segmentBytes: 1024 * 1024 }, folder);
+    rig.addChannel(JOINTS);
+    rig.addChannel(IMAGE);
+    run(rig, 2);
+    const free = rig.ring.status().freeBytes;
+    writeFileSync(join(folder, "hog"), new Uint8Array(Math.max(0, free - 256 * 1024)));
+    run(rig, 4, 4000);
+    expect(rig.ring.status().isDiskRefusing).toBe(true);
+    expect(brokenIdentities(rig)).toEqual([]);
+    rmSync(join(folder, "hog"));
+    run(rig, 1);
+    rig.settle();
+    expect(rig.ring.status().isDiskRefusing).toBe(false);
+    expect(brokenIdentities(rig)).toEqual([]);
+    const got = gotOf(rig.readAll());
+    const evicted = rig.ledger.snapshot().reduce((sum, counts) => sum + counts.evicted, 0);
+    expect(got.length + evicted + dropsOf(rig, "disk_full")).toBe(rig.sent.length);
+    const sent = new Set(expectedOf(rig.sent));
+    expect(got.filter((message) => !sent.has(message))).toEqual([]);
+  } finally {
+    execFileSync("umount", [folder]);
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("a bit flip anywhere in a segment costs its chunk: quarantined with its reason, the rest comes back", () => {
+  using rig = new Rig({ classes: [LIGHT, STORED_CAMERA] });
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 2);
+  rig.settle();
+  using reader = rig.open();
+  const chunk = [...reader.chunks({ ...EVERYTHING, channelIds: new Set([2]) })].find(
+    ({ storedSize }) => storedSize > 100_000,
+  );
+  if (chunk === undefined) throw new Error("no chunk in a segment");
+  const [count] = chunk.channels.map((part) => part.count);
+  const body = Buffer.from(reader.decompress(chunk));
+  flipBit(join(rig.folder, "segments"), body.subarray(body.length - 5000, body.length - 4900));
+  const problems: ReadProblem[] = [];
+  using damaged = rig.open((problem) => problems.push(problem));
+  const got = [...damaged.messages(EVERYTHING)];
+  expect(got.length).toBe(rig.sent.length - (count ?? 0));
+  expect(problems.map(({ chunk: { id }, code }) => ({ id, code }))).toEqual([{ id: chunk.id, code: "corrupt_chunk" }]);
+  for (const {
+    chunk: { id },
+    reason,
+  } of problems)
+    rig.ring.quarantine(id, reason);
+  rig.ring.commit();
+  expect(rig.readAll().length).toBe(got.length); // not offered any more, so no problem either
+  const rows = rig.ledger.losses(0n, 2n ** 62n);
+  expect(rows).toMatchObject([{ topic: "/camera", reason: "corrupt_chunk", count }]);
+  expect(brokenIdentities(rig)).toEqual([]);
+});
+
+/** Flips a bit in the middle of the bytes, wherever they lie. */
+function flipBit(folder: string, needle: Buffer): void {
+  for (const name of readdirSync(folder)) {
+    const content = readFileSync(join(folder, name));
+    const at = content.indexOf(needle);
+    if (at < 0) continue;
+    content[at + 50] = (content[at + 50] ?? 0) ^ 4;
+    writeFileSync(join(folder, name), content);
+    return;
+  }
+  throw new Error("the bytes are in no file");
+}
+
+test("a damaged inline payload, and a row that lies about its size, hand out nothing", () => {
+  using rig = new Rig();
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 2);
+  rig.settle();
+  const db = new Database(join(rig.folder, "ring.db"));
+  const rows = db.prepare<[], { id: number }>("SELECT id FROM chunk WHERE payload IS NOT NULL ORDER BY id").all();
+  db.prepare("UPDATE chunk SET payload = zeroblob(length(payload)) WHERE id = ?").run(rows[0]?.id);
+  db.prepare("UPDATE chunk SET body_size = 1 << 40 WHERE id = ?").run(rows[1]?.id);
+  db.prepare("UPDATE chunk SET body_size = body_size + 1 WHERE id = ?").run(rows[2]?.id);
+  db.close();
+  const problems: ReadProblem[] = [];
+  using reader = rig.open((problem) => problems.push(problem));
+  const sent = new Set(expectedOf(rig.sent));
+  const got = gotOf(reader.messages(EVERYTHING));
+  expect(got.filter((message) => !sent.has(message))).toEqual([]);
+  expect(problems.map(({ chunk, code }) => [chunk.id, code])).toEqual(
+    rows.slice(0, 3).map(({ id }) => [id, "corrupt_chunk"]),
+  );
+});
+
+test("a lost segment file costs its chunks, and the ring goes on", () => {
+  using rig = new Rig({ classes: [LIGHT, STORED_CAMERA] });
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 2);
+  rig.settle();
+  const [name] = readdirSync(join(rig.folder, "segments"));
+  rmSync(join(rig.folder, "segments", name ?? ""));
+  using again = rig.reopen({ classes: [LIGHT, STORED_CAMERA] });
+  run(again, 2);
+  again.settle();
+  const problems: ReadProblem[] = [];
+  using reader = again.open((problem) => problems.push(problem));
+  const got = new Set(gotOf(reader.messages(EVERYTHING)));
+  expect(problems.length).toBeGreaterThan(0);
+  expect(expectedOf(again.sent).filter((message) => !got.has(message))).toEqual([]);
+});
+
+test("files that no row knows are removed at opening", () => {
+  using rig = new Rig();
+  rig.addChannel(JOINTS);
+  writeFileSync(join(rig.folder, "segments", "00000099.seg"), "half-made");
+  using again = rig.reopen();
+  expect(readdirSync(join(again.folder, "segments"))).toEqual([]);
+});
+
+test("a newer format is refused in words", () => {
+  using rig = new Rig();
+  const db = new Database(join(rig.folder, "ring.db"));
+  db.pragma("user_version = 99");
+  db.close();
+  expect(() => rig.reopen()).toThrow(/format 99/);
+});
