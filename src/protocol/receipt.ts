@@ -19,7 +19,7 @@ import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:
 import { Fault } from "../std/fault.ts";
 import { isWireId } from "./wire.ts";
 
-export type Durability = "disk";
+type Durability = "disk";
 
 export type ReceiptFacts = {
   readonly keyId: string;

@@ -9,7 +9,7 @@
  *   the receiver keeps no state of an upload beside the bytes it has.
  * - `Lode-Receipt` (base64url of the receipt's JSON) is in the completing response and in every later HEAD.
  */
-export const UPLOAD_DRAFT = "draft-ietf-httpbis-resumable-upload-12";
+/** Of draft-ietf-httpbis-resumable-upload-12. */
 export const INTEROP_VERSION = "8";
 
 /** As Node spells received header fields. */

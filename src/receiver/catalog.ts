@@ -11,6 +11,8 @@
 import { type Receipt, receiptFromWire, receiptToWire } from "../protocol/receipt.ts";
 import type { BatchDescription } from "../protocol/wire.ts";
 import { assert } from "../std/assert.ts";
+import { parseTimeNs } from "../std/time-text.ts";
+import { formatTimeNs } from "../std/wire.ts";
 import { type Db, openDatabase } from "../store/database.ts";
 
 export type Identity = { readonly role: "robot" | "reader"; readonly name: string };
@@ -48,7 +50,7 @@ export type EpisodeQuery = {
   readonly robot?: string | undefined;
   readonly rule?: string | undefined;
   readonly outcome?: string | undefined;
-  /** RFC 3339 with nine digits, as `startTime`: episodes that start at or after it. */
+  /** RFC 3339: episodes that start at or after it. */
   readonly from?: string | undefined;
   readonly limit: number;
 };
@@ -141,7 +143,7 @@ export class SqliteCatalog implements Catalog {
            AND (:outcome IS NULL OR outcome = :outcome) AND (:from IS NULL OR start_time >= :from)
          ORDER BY cursor LIMIT :limit`,
       )
-      .all({ robot: null, rule: null, outcome: null, from: null, ...withoutUndefined(query) });
+      .all({ robot: null, rule: null, outcome: null, ...withoutUndefined(query), from: startTimeOf(query.from) });
     return rows.map(asRow).map((row) => this.#episodeFromRow(row));
   }
 
@@ -265,6 +267,11 @@ function summaryFromRow(row: Row): EpisodeSummary {
     ...{ rule: String(row.rule), kind: String(row.kind), outcome: String(row.outcome), attempts: Number(row.attempts) },
     ...{ startTime: String(row.start_time), endTime: String(row.end_time), batchCount: Number(row.batch_count) },
   };
+}
+
+/** As manifests write it, so that the texts compare. Throws `Fault("bad_time")`. */
+function startTimeOf(from: string | undefined): string | null {
+  return from === undefined ? null : formatTimeNs(parseTimeNs(from, BigInt(Date.now()) * 1_000_000n));
 }
 
 function withoutUndefined(value: object): Row {

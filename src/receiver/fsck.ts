@@ -10,7 +10,7 @@ import { statSync } from "node:fs";
 import type { FolderBlobStore } from "./blob-store.ts";
 import type { SqliteCatalog } from "./catalog.ts";
 
-export type FsckProblem = {
+type FsckProblem = {
   readonly kind: "missing" | "wrong_size" | "wrong_hash" | "orphan";
   readonly sha256: string;
   /** Of the batches whose receipts name it. */

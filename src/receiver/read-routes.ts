@@ -1,7 +1,7 @@
 /** What people and programs with a reader's token may ask: episodes by cursor, one episode, a blob; and health for all. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseCount } from "../protocol/wire.ts";
-import { formatTimeNs, toWire } from "../std/wire.ts";
+import { toWire } from "../std/wire.ts";
 import { identify } from "./access.ts";
 import { refuse, refuseForeign, refuseUnknown } from "./answer.ts";
 import type { BlobStore } from "./blob-store.ts";
@@ -50,11 +50,10 @@ async function answerEpisodes(
 ): Promise<unknown> {
   const { after, limit, wait, robot, rule, outcome, from } = request.query;
   const counts = [after ?? "0", limit ?? "100", wait ?? "0"].map(parseCount);
-  const fromMs = from === undefined ? 0 : Date.parse(from);
-  if (counts.includes(undefined) || Number.isNaN(fromMs)) return refuse(reply, 400, "A query value is malformed.");
+  const isTime = from === undefined || (/^\d{4}-\d\d-\d\dT.+/.test(from) && !Number.isNaN(Date.parse(from)));
+  if (counts.includes(undefined) || !isTime) return refuse(reply, 400, "A query value is malformed.");
   const [cursor = 0, count = 100, waitS = 0] = counts;
-  const fromText = from === undefined ? undefined : formatTimeNs(BigInt(fromMs) * 1_000_000n);
-  const query = { after: cursor, robot, rule, outcome, from: fromText, limit: Math.min(count, LIMIT_MAX) };
+  const query = { after: cursor, robot, rule, outcome, from, limit: Math.min(count, LIMIT_MAX) };
   const episodes = await pollEpisodes(deps, query, Math.min(waitS, WAIT_S_MAX) * 1000, request);
   return { episodes: episodes.map(episodeToWire), next: episodes.at(-1)?.cursor ?? cursor };
 }
@@ -99,8 +98,8 @@ async function answerBlob(deps: ReadRouteDeps, sha256: string, reply: FastifyRep
   return reply.send(deps.blobs.read(sha256));
 }
 
-/** The JSON of `GET /v1/episodes` and of the commands that list them. `is_complete`: all its batches are here. */
-export function episodeToWire(episode: CatalogEpisode): unknown {
+/** `is_complete`: all its batches are here. */
+function episodeToWire(episode: CatalogEpisode): unknown {
   const { robot, id, cursor, summary, batches } = episode;
   return {
     ...{ robot, id, cursor, is_complete: summary !== undefined && batches.length >= summary.batchCount },

@@ -39,8 +39,8 @@ export function addUploadRoutes(app: FastifyInstance, deps: UploadRouteDeps): vo
       const identity = await identify(deps.catalog, request.headers.authorization);
       if (identity === undefined) return refuseUnknown(reply);
       if (identity.role !== "robot" || identity.name !== request.params.robot) return refuseForeign(reply);
-      if (!isWireId(request.params.batch)) return refuse(reply, 400, "The batch id is malformed.");
       reply.header(HEADER.limit, `max-size=${deps.batchBytesMax}`).header("cache-control", "no-store");
+      if (!isWireId(request.params.batch)) return refuse(reply, 400, "The batch id is malformed.");
     });
     const url = "/v1/robots/:robot/batches/:batch";
     scope.head<Route>(url, (request, reply) => answerProgress(deps, request.params, reply));

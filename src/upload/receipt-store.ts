@@ -10,7 +10,7 @@ import { assert } from "../std/assert.ts";
 import type { Db } from "../store/database.ts";
 import type { Link } from "./link.ts";
 
-export type AttemptKind = "accepted" | "interrupted" | "deferred" | "rejected";
+type AttemptKind = "accepted" | "interrupted" | "deferred" | "rejected";
 
 export type AttemptStart = {
   readonly batchId: string;

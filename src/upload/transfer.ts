@@ -68,8 +68,8 @@ type Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; 
 
 const ANSWER_BYTES_MAX = 64 * 1024;
 const READ_BYTES = 256 * 1024;
-/** What the sender did wrong with this batch and will do wrong again (RFC 9110 §15.5, RFC 4918 §11). */
-const PERMANENT = new Set([400, 405, 406, 409, 410, 411, 413, 414, 415, 422, 431]);
+/** What is wrong with this batch and will be wrong again. */
+const PERMANENT = new Set([400, 409, 413, 415, 422]);
 /** The robot is not known, or the URL is not a receiver's: a person must look, the batch is as good as before. */
 const CONFIGURATION = new Set([301, 302, 307, 308, 401, 403, 404, 407]);
 
@@ -173,8 +173,10 @@ function judge(answer: Answer, offset: number, { target }: TransferOptions): Jud
   // 409 with an offset: somebody else moved it. 422 after resuming: the receiver's older bytes may be bad, not ours.
   const isOffset = status === 409 && headers[HEADER.offset] !== undefined;
   if (isOffset || (status === 422 && offset > 0)) return { kind: "interrupted", isReached: true, reason };
-  if (PERMANENT.has(status)) return { kind: "rejected", reason };
-  return { kind: "deferred", retryAfterMs, isConfiguration: status < 300, reason };
+  // Only a receiver's own word sets a batch aside: a proxy or a hotel's login page answers 400 to anything.
+  const isReceiver = headers[HEADER.limit] !== undefined;
+  if (PERMANENT.has(status) && isReceiver) return { kind: "rejected", reason };
+  return { kind: "deferred", retryAfterMs, isConfiguration: status < 500 && !isReceiver, reason };
 }
 
 /** A sentence if the file is not the one the row describes. */

@@ -1,7 +1,8 @@
 /** The uploader against the real receiver, over real sockets, with a journal on disk. */
 import { randomBytes } from "node:crypto";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { silentLog } from "../../src/telemetry/log.ts";
@@ -160,7 +161,9 @@ test.each([400, 409, 413, 415, 422])(
   "a refusal with %i sets the batch aside, and the next one goes on",
   async (status) => {
     const refused = await stranger((method) =>
-      method === "HEAD" ? { status: 204, headers: { "upload-offset": "0", "upload-complete": "?0" } } : { status },
+      method === "HEAD"
+        ? { status: 204, headers: { "upload-offset": "0", "upload-complete": "?0" } }
+        : { status, headers: { "upload-limit": "max-size=1" } },
     );
     const made = robot(refused);
     made.queue.add("b1", randomBytes(100), { priority: 2 });
@@ -169,6 +172,19 @@ test.each([400, 409, 413, 415, 422])(
     await poll(() => made.queue.idsIn("quarantined")).toEqual(["b1", "b2"]);
     expect(made.queue.batches.get("b1")?.quarantineReason).toContain(String(status));
     expect(made.queue.hasFile("b1")).toBe(true);
+  },
+);
+
+test.each([200, 302, 400, 405, 413, 422])(
+  "an answer %i of a proxy or a login page sets nothing aside",
+  async (status) => {
+    let asked = 0;
+    const made = robot(await stranger(() => ({ status, headers: { "x-asked": String(++asked) } })));
+    made.queue.add("b1", randomBytes(100));
+    made.start();
+    await poll(() => asked).toBeGreaterThan(3);
+    expect(made.queue.idsIn("queued")).toEqual(["b1"]);
+    expect(made.uploader.status().alarm).toContain(String(status));
   },
 );
 
@@ -270,6 +286,38 @@ test("a pause stops a transfer within a second, survives a restart, and resume g
   again.uploader.resume();
   await poll(() => again.queue.idsIn("deleted")).toEqual(["b1"]);
   expect(again.receipts().size).toBe(1);
+});
+
+test("a link that becomes metered in mid-transfer stops it within a second, and what follows keeps to that budget", async () => {
+  const root = mkdtempSync(join(tmpdir(), "lode-root-"));
+  const setCarrier = (name: string, carrier: string) => {
+    mkdirSync(join(root, "sys/class/net", name), { recursive: true });
+    writeFileSync(join(root, "sys/class/net", name, "operstate"), "up");
+    writeFileSync(join(root, "sys/class/net", name, "carrier"), carrier);
+  };
+  setCarrier("eth0", "1");
+  const proxy = await FaultProxy.open(
+    () => home.port,
+    () => ({ kind: "delay", ms: 30 }),
+  );
+  await using _proxy = proxy;
+  const gate = { dailyBytesMax: { free: 0, metered: 1000 }, linkSettledMs: 0 };
+  // 0.0.0.0 is this machine too, but not known as such: the interfaces decide.
+  const at = homeAt(`http://0.0.0.0:${proxy.port}`);
+  const made = robot(at, { gate, sensorRoot: root, meteredInterfaces: ["wwan*"] });
+  made.queue.add("b1", randomBytes(30_000_000));
+  made.start();
+  await poll(() => made.uploader.status().sending?.sentBytes ?? 0).toBeGreaterThan(500_000);
+  setCarrier("wwan0", "1");
+  setCarrier("eth0", "0");
+  const changedAt = performance.now();
+  await poll(() => made.uploader.status()).toMatchObject({ link: "metered", sending: undefined });
+  expect(performance.now() - changedAt).toBeLessThan(1000);
+  await poll(() => made.uploader.status().gate.reasons.join()).toContain("metered link is used up");
+  expect(made.uploader.status().sentBytesToday).toBe(1000);
+  setCarrier("eth0", "0");
+  rmSync(root, { recursive: true, force: true });
+  await poll(() => made.uploader.status().link).toBe("offline");
 });
 
 test("a pause for a while ends by itself", async () => {
