@@ -10,7 +10,8 @@
  *   and opens the next, and so does a firing whose post-roll no longer fits under `maxMs` (never a person's); `ignore` only counts it.
  * - Each joined rule that can tell recovery is *pending* until it does. A `recovered` event settles its own rule and
  *   those that can only infer (`recoversWhen: "cleared"`); the last settlement decides `recovered`. One rule that
- *   waits `recoveryTimeoutMs` since the last firing or attempt decides `failed`; a person decides at once.
+ *   waits `recoveryTimeoutMs` since the last firing or attempt, or that sees the robot give up, decides `failed`; a
+ *   person decides at once.
  * - The episode closes one post-roll after the deciding moment, and one after the last firing or clearing.
  * - Two rules may report the same physical attempt: recovery n starts when any one rule has reported n of them.
  *   Rules without `recovered_when` report none; there a firing again after clearing says that the robot tried in
@@ -126,6 +127,7 @@ function apply(
     case "cleared":
     case "attempt":
     case "recovered":
+    case "gave_up":
     case "took_over":
     case "outcome": {
       const next = open === undefined ? undefined : settle(open, input);
@@ -149,6 +151,8 @@ function settle(
       return attempt(open, input.rule, input.atNs);
     case "recovered":
       return recover(open, input.rule, input.atNs);
+    case "gave_up":
+      return isPendingFor(open, input.rule) ? decide(open, input.atNs, "failed") : open;
     case "took_over":
       return isTroubled(open) ? decide(open, input.atNs, "operator_took_over") : open;
     case "outcome":
@@ -305,6 +309,10 @@ function recover(open: OpenEpisode, rule: string, atNs: bigint): OpenEpisode {
     other.policy.recoversWhen === "cleared" && other.policy.kind === "failure" ? { ...other, isPending: false } : other,
   );
   return resolve({ ...open, rules }, rule, atNs, "recovered");
+}
+
+function isPendingFor(open: OpenEpisode, rule: string): boolean {
+  return open.rules.some((joined) => joined.policy.rule === rule && joined.isPending);
 }
 
 /** One rule knows how it ended; the last one to know decides. */

@@ -18,6 +18,8 @@ export type RuleEvent =
   | { readonly kind: "attempt"; readonly rule: string; readonly atNs: bigint }
   /** The robot made it: `recovered_when` held, or the detector saw it. */
   | { readonly kind: "recovered"; readonly rule: string; readonly atNs: bigint }
+  /** The robot stopped trying: it stands idle without having made it. */
+  | { readonly kind: "gave_up"; readonly rule: string; readonly atNs: bigint }
   /** A person took over. */
   | { readonly kind: "took_over"; readonly rule: string; readonly atNs: bigint };
 

@@ -69,7 +69,7 @@ class Reporter {
     this.#onEvent({ kind: "firing", rule: name, detector, topic, atNs, values });
   }
 
-  tell(kind: "cleared" | "attempt" | "recovered" | "took_over", atNs: bigint): void {
+  tell(kind: Exclude<RuleEvent["kind"], "firing">, atNs: bigint): void {
     this.#onEvent({ kind, rule: this.#rule.name, atNs });
   }
 

@@ -20,7 +20,7 @@ export type Subject = {
   values: () => Readonly<Record<string, FiringValue>>;
 };
 
-export type Signal = "attempt" | "recovered" | "took_over";
+export type Signal = "attempt" | "recovered" | "gave_up";
 
 export type DetectorDeps = {
   readonly fields: FieldAccess;

@@ -20,7 +20,9 @@ export function findFingers(names: readonly string[]): ReadonlyMap<string, reado
   return groups;
 }
 
-const FORGETTING = 0.99;
+/** Less than this, 2 mm or a tenth of a degree, may be noise. */
+const MOVE_MIN = 0.002;
+const FORGETTING = 0.9;
 
 export class FingerGroup {
   readonly #indices: readonly number[];
@@ -48,6 +50,7 @@ export class FingerGroup {
 
   #learnSigns(positions: ArrayLike<number>): void {
     const first = (positions[this.#indices[0] ?? -1] ?? Number.NaN) - (this.#last[0] ?? Number.NaN);
+    if (Math.abs(first) < MOVE_MIN) return;
     for (const [k, index] of this.#indices.entries()) {
       const position = positions[index] ?? Number.NaN;
       const product = first * (position - (this.#last[k] ?? Number.NaN));

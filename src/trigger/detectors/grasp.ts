@@ -7,8 +7,9 @@
  *
  * x is the fingers' mean position, in whatever unit they report; lengths are shares of the travel seen so far.
  * Contact: x still within `STILL_SHARE` for `settleMs` while |effort| ≥ `PUSH_SHARE` of the most seen, closed by
- * `STROKE_SHARE` and more from the open end. Lost: x passed the contact by `YIELD_SHARE` in the closing direction while the
- * effort did not rise (a firmer grip on something soft is no loss). Released: x went back by as much.
+ * `STROKE_SHARE` and more from the open end. Lost: x passed the contact by `YIELD_SHARE` in the closing direction, and
+ * did not just follow a firmer grip: what is soft gives way to that slower than fingers run free. Released: x went
+ * back by as much, no longer pushing.
  */
 
 export type GraspEvent =
@@ -30,7 +31,9 @@ export type GraspOptions = {
 const STILL_SHARE = 0.015;
 const YIELD_SHARE = 0.05;
 const PUSH_SHARE = 0.1;
+/** A grip this much firmer may press what it holds together, at this share of the speed that fingers close with in the air. */
 const FIRMER = 1.3;
+const PRESSING_SHARE = 0.2;
 /** Fingers that stop this near to zero, or to the furthest they ever closed after a loss, hold nothing. */
 const CLOSED_SHARE = 0.06;
 /** A closing of less is a tremble, or a bounce off the open end. */
@@ -40,9 +43,10 @@ const TRAVEL_MIN = 0.005;
 /** Prismatic fingers travel centimetres and report their opening; revolute ones turn further than this as they close. */
 const PRISMATIC_MAX = 0.2;
 
+type Holding = { readonly kind: "holding"; x: number; effort: number; readonly sign: number; readonly sinceMs: number };
 type State =
   | { readonly kind: "open" }
-  | { readonly kind: "holding"; x: number; readonly effort: number; readonly sinceMs: number }
+  | Holding
   /** Closed on nothing, or on what was left after a loss: until it opens. */
   | { readonly kind: "empty"; furthest: number };
 
@@ -53,6 +57,9 @@ export class Grasp {
   #lowest = Number.POSITIVE_INFINITY;
   #highest = Number.NEGATIVE_INFINITY;
   #effortMax = 0;
+  /** The fastest closing seen, per ms. */
+  #speedMax = 0;
+  #last = { x: Number.NaN, atMs: 0 };
   /** Where and since when x stands still. */
   #still = { x: Number.NaN, sinceMs: 0 };
 
@@ -76,15 +83,23 @@ export class Grasp {
     this.#lowest = Math.min(this.#lowest, x);
     this.#highest = Math.max(this.#highest, x);
     this.#effortMax = Math.max(this.#effortMax, Math.abs(effort));
+    const elapsedMs = nowMs - this.#last.atMs;
+    const closing = ((x - this.#last.x) * this.#closing) / elapsedMs;
+    if (elapsedMs > 0 && closing > this.#speedMax) this.#speedMax = closing;
+    this.#last = { x, atMs: nowMs };
     this.#follow(x, nowMs);
     const state = this.#state;
-    if (state.kind === "holding") this.#hold(state, x, effort, nowMs);
-    else if (state.kind === "empty") this.#closeFurther(state, x);
+    if (state.kind === "holding") {
+      if (Math.abs(effort) > FIRMER * state.effort) this.#press(state, x, Math.abs(effort), elapsedMs);
+      this.#hold(state, x, effort, nowMs);
+    } else if (state.kind === "empty") this.#closeFurther(state, x);
     else this.#close(effort, nowMs);
   }
 
+  /** The way seen so far; fingers that report their opening could close down to zero. */
   get #travel(): number {
-    return Math.max(TRAVEL_MIN, this.#highest - this.#lowest);
+    const lowest = this.#closing < 0 ? Math.min(0, this.#lowest) : this.#lowest;
+    return Math.max(TRAVEL_MIN, this.#highest - lowest);
   }
 
   /** +1 where positions rise as the fingers close. */
@@ -101,13 +116,14 @@ export class Grasp {
   #close(effort: number, nowMs: number): void {
     const { x, sinceMs } = this.#still;
     const isStill = nowMs - sinceMs >= this.#options.settleMs;
-    if (!isStill || !this.#isPushing(effort) || !this.#hasClosed(x)) return;
+    if (!isStill || !this.#hasClosed(x)) return;
     if (this.#isClosed(x)) {
       this.#state = { kind: "empty", furthest: x };
       this.#onEvent({ kind: "missed", x });
       return;
     }
-    this.#state = { kind: "holding", x, effort: Math.abs(effort), sinceMs };
+    if (!this.#isPushing(effort)) return;
+    this.#state = { kind: "holding", x, effort: Math.abs(effort), sign: Math.sign(effort), sinceMs };
     this.#onEvent({ kind: "contact", x });
   }
 
@@ -125,14 +141,21 @@ export class Grasp {
     return this.#closing < 0 && Math.abs(x) <= CLOSED_SHARE * this.#travel;
   }
 
-  #hold(state: Extract<State, { kind: "holding" }>, x: number, effort: number, nowMs: number): void {
+  #press(state: Holding, x: number, effort: number, elapsedMs: number): void {
+    const most = PRESSING_SHARE * this.#speedMax * elapsedMs;
+    state.x += Math.max(-most, Math.min(most, x - state.x));
+    state.effort += (effort - state.effort) * Math.min(1, elapsedMs / this.#options.settleMs);
+  }
+
+  #hold(state: Holding, x: number, effort: number, nowMs: number): void {
     const closed = (x - state.x) * this.#closing;
     const heldMs = nowMs - state.sinceMs;
-    if (closed < -YIELD_SHARE * this.#travel) {
+    // A knock may push the fingers open a little; what opens on command no longer pushes.
+    const opened = -closed / this.#travel;
+    const isOpening = !this.#isPushing(effort) || Math.sign(effort) !== state.sign || opened > STROKE_SHARE;
+    if (opened > YIELD_SHARE && isOpening) {
       this.#state = { kind: "open" };
       this.#onEvent({ kind: "released", heldMs });
-    } else if (Math.abs(effort) > FIRMER * state.effort) {
-      this.#state = { ...state, x, effort: Math.abs(effort) };
     } else if (closed > YIELD_SHARE * this.#travel) {
       this.#state = { kind: "empty", furthest: x };
       this.#onEvent({ kind: "lost", x, heldMs });

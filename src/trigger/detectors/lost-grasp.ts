@@ -8,6 +8,7 @@
  *
  * Attempt: after such a failure the fingers close again. Recovered: they then held for at least `carry_ms` and were
  * opened; or, after a slip that was carried through without a new grip, they opened and stayed so for `rest_ms`.
+ * Gave up: with nothing in the hand the arm's other joints stood still for `give_up_ms`.
  */
 import { z } from "zod";
 import type { Channel } from "../../model/channel.ts";
@@ -19,6 +20,7 @@ import {
   type Listener,
   numbersOf,
   readerOf,
+  type Signal,
   type Subject,
   textsOf,
 } from "../detector.ts";
@@ -34,6 +36,7 @@ const parametersSchema = z.strictObject({
   slip_m: z.number().positive().default(0.01),
   carry_ms: z.number().min(0).default(1500),
   rest_ms: z.number().min(0).default(4000),
+  give_up_ms: z.number().min(100).default(6000),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 type Failure = "lost" | "slip" | "missed";
@@ -100,12 +103,19 @@ class GraspDetector implements Detector {
     const [names, positions, efforts] = ["name", "position", "effort"].map((path) => readerOf(fields, channel, path));
     if (names === undefined || positions === undefined || efforts === undefined) return undefined;
     let hands: readonly { readonly hand: Hand; readonly fingers: FingerGroup }[] | undefined;
+    const arm = new Stillness();
     return (message, nowMs) => {
       const position = numbersOf(positions(message));
       const effort = numbersOf(efforts(message));
       if (position.length === 0 || effort.length === 0) return;
-      hands ??= this.#openHands(channel.topic, textsOf(names(message)));
+      if (hands === undefined) {
+        const texts = textsOf(names(message));
+        hands = this.#openHands(channel.topic, texts);
+        arm.choose(texts);
+      }
+      const idleMs = arm.follow(position, nowMs);
       for (const { hand, fingers } of hands) {
+        hand.rest(idleMs);
         const { x, effort: push } = fingers.mean(position, effort);
         hand.feel(x, push, nowMs);
       }
@@ -113,10 +123,10 @@ class GraspDetector implements Detector {
   }
 
   #openHands(topic: string, names: readonly string[]): { hand: Hand; fingers: FingerGroup }[] {
-    return [...findFingers(names)].map(([gripper, indices]) => {
+    return [...findFingers(names).values()].map((indices) => {
       const name = indices.map((index) => names[index]).join(", ");
       const subject = this.#deps.watch(topic, name);
-      const hand = new Hand(this.#failure, this.#parameters, subject, (signal) => this.#deps.signal(signal), gripper);
+      const hand = new Hand(this.#failure, this.#parameters, subject, (signal) => this.#deps.signal(signal));
       this.#hands.push(hand);
       return { hand, fingers: new FingerGroup(indices) };
     });
@@ -134,16 +144,42 @@ class GraspDetector implements Detector {
   }
 }
 
+const STILL_MAX = 0.01; // radians, or metres of a lift
+
+/** How long the joints that are no fingers have stood still. */
+class Stillness {
+  #joints: readonly number[] = [];
+  #at: number[] = [];
+  #sinceMs = 0;
+
+  choose(names: readonly string[]): void {
+    const fingers = new Set([...findFingers(names).values()].flat());
+    this.#joints = names.flatMap((_, index) => (fingers.has(index) ? [] : [index]));
+  }
+
+  /** ms; 0 for a gripper that reports without its arm: then nobody can tell. */
+  follow(positions: ArrayLike<number>, nowMs: number): number {
+    if (this.#joints.length === 0) return 0;
+    const isStill = this.#joints.every(
+      (joint, k) => Math.abs((positions[joint] ?? 0) - (this.#at[k] ?? 0)) <= STILL_MAX,
+    );
+    if (!isStill || this.#at.length === 0) {
+      this.#at = this.#joints.map((joint) => positions[joint] ?? 0);
+      this.#sinceMs = nowMs;
+    }
+    return nowMs - this.#sinceMs;
+  }
+}
+
 const VIEWS = 7; // the median of so many views is what the palm sees
 const SLIDE_OVER_MS = 300;
 const SLIDE_STEP_M = 0.001;
 
 class Hand {
   readonly subject: Subject;
-  readonly gripper: string;
   readonly #failure: Failure;
   readonly #parameters: Parameters;
-  readonly #signal: (signal: "attempt" | "recovered") => void;
+  readonly #signal: (signal: Signal) => void;
   readonly #grasp: Grasp;
   #nowMs = 0;
   /** A failure of any kind since the last recovery, and whether the fingers closed again after it. */
@@ -153,18 +189,11 @@ class Hand {
   #views: number[] = [];
   #slide: { readonly fromM: number; atM: number; grewMs: number; isTold: boolean } | undefined;
 
-  constructor(
-    failure: Failure,
-    parameters: Parameters,
-    subject: Subject,
-    signal: (signal: "attempt" | "recovered") => void,
-    gripper: string,
-  ) {
+  constructor(failure: Failure, parameters: Parameters, subject: Subject, signal: (signal: Signal) => void) {
     this.#failure = failure;
     this.#parameters = parameters;
     this.subject = subject;
     this.#signal = signal;
-    this.gripper = gripper;
     const options = { settleMs: parameters.settle_ms, closes: parameters.closes };
     this.#grasp = new Grasp(options, (event) => this.#onGrasp(event));
     subject.condition = false;
@@ -197,7 +226,12 @@ class Hand {
 
   tick(nowMs: number): void {
     if (nowMs - this.#releasedMs < this.#parameters.rest_ms || !this.#hasFailed) return;
-    if (!Number.isNaN(this.#releasedMs)) this.#recover();
+    if (!Number.isNaN(this.#releasedMs)) this.#end("recovered");
+  }
+
+  /** How long the arm has stood still. */
+  rest(idleMs: number): void {
+    if (this.#hasFailed && !this.#grasp.isHolding && idleMs >= this.#parameters.give_up_ms) this.#end("gave_up");
   }
 
   #onGrasp(event: GraspEvent): void {
@@ -234,15 +268,15 @@ class Hand {
     this.#tellSlide();
     this.#slide = undefined;
     if (!this.#hasFailed) return;
-    if (this.#isRetrying && heldMs >= this.#parameters.carry_ms) this.#recover();
+    if (this.#isRetrying && heldMs >= this.#parameters.carry_ms) this.#end("recovered");
     else this.#releasedMs = this.#nowMs;
   }
 
-  #recover(): void {
+  #end(how: "recovered" | "gave_up"): void {
     this.#hasFailed = false;
     this.#isRetrying = false;
     this.#releasedMs = Number.NaN;
-    this.#signal("recovered");
+    this.#signal(how);
   }
 
   #tellSlide(): void {
