@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, readFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import {
   type ClientRequest,
   Agent as HttpAgent,
@@ -55,6 +56,8 @@ export type TransferOptions = {
   readonly robot: string;
   readonly target: ReceiverTarget;
   readonly agent: HttpAgent;
+  /** Files whose hash was right and that have not been touched since: a batch in many pieces is not read each time. */
+  readonly proven: Set<string>;
   /** Body bytes that may be sent; at least 1. */
   readonly bytesMax: number;
   /** Silence on the connection that ends the attempt. */
@@ -68,6 +71,7 @@ type Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; 
 
 const ANSWER_BYTES_MAX = 64 * 1024;
 const READ_BYTES = 256 * 1024;
+const PROVEN_MAX = 100;
 /** What is wrong with this batch and will be wrong again. */
 const PERMANENT = new Set([400, 409, 413, 415, 422]);
 /** The robot is not known, or the URL is not a receiver's: a person must look, the batch is as good as before. */
@@ -96,7 +100,7 @@ export async function attemptTransfer(batch: Batch, options: TransferOptions): P
     const token = readToken(options.target);
     if (token.problem !== undefined)
       return { kind: "deferred", retryAfterMs: undefined, isConfiguration: true, reason: token.problem, sentBytes };
-    const problem = await findFileProblem(batch, options.signal);
+    const problem = await findFileProblem(batch, options);
     if (problem !== undefined) return { kind: "rejected", reason: problem, sentBytes };
     const head = await askOffset(batch, counted, token.headers);
     isReached = true;
@@ -180,10 +184,14 @@ function judge(answer: Answer, offset: number, { target }: TransferOptions): Jud
 }
 
 /** A sentence if the file is not the one the row describes. */
-async function findFileProblem(batch: Batch, signal: AbortSignal): Promise<string | undefined> {
+async function findFileProblem(batch: Batch, { signal, proven }: TransferOptions): Promise<string | undefined> {
   const hash = createHash("sha256");
   let sizeBytes = 0;
+  let stamp = "";
   try {
+    const { ino, size, mtimeNs } = await stat(batch.path, { bigint: true });
+    stamp = `${batch.id} ${ino} ${size} ${mtimeNs}`;
+    if (proven.has(stamp)) return undefined;
     for await (const bytes of createReadStream(batch.path, { signal, highWaterMark: READ_BYTES })) {
       hash.update(bytes);
       sizeBytes += bytes.length;
@@ -193,7 +201,10 @@ async function findFileProblem(batch: Batch, signal: AbortSignal): Promise<strin
     return `The batch file cannot be read: ${describeError(error)}`;
   }
   if (sizeBytes !== batch.sizeBytes) return `The batch file has ${sizeBytes} bytes instead of ${batch.sizeBytes}.`;
-  return hash.digest("hex") === batch.sha256 ? undefined : "The batch file does not have its hash any more.";
+  if (hash.digest("hex") !== batch.sha256) return "The batch file does not have its hash any more.";
+  if (proven.size >= PROVEN_MAX) proven.clear();
+  proven.add(stamp);
+  return undefined;
 }
 
 type Content = { readonly path: string; readonly start: number; readonly end: number };

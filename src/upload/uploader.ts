@@ -108,6 +108,7 @@ export class Uploader {
   #lastResult = "";
   #alarm = "";
   #isReachable = true;
+  readonly #proven = new Set<string>();
   /** Ends the rest between two steps. */
   #rest = new AbortController();
 
@@ -235,6 +236,7 @@ export class Uploader {
     try {
       const result = await attemptTransfer(batch, {
         ...{ robot: this.#options.robot, target, agent: target.agent, bytesMax, idleMs: this.#options.idleMs },
+        proven: this.#proven,
         signal: AbortSignal.any([signal, gateClosed.signal]),
         onSent: (sentBytes) => {
           sending.sentBytes = sentBytes;
