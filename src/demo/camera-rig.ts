@@ -4,12 +4,12 @@
  * A picture shows the world at its stamp. At most `pendingMax` wait for the compressor; a camera that is due beyond
  * that skips the picture, as a camera driver does, and it is counted.
  */
-import { CAMERA_TOPICS } from "./messages.ts";
 import type { DemoRobot } from "./robot.ts";
-import { Cameras } from "./scene.ts";
+import { type CameraName, Cameras } from "./scene.ts";
 
 /** Of each camera. */
-export const CAMERA_HZ = 15;
+const CAMERA_HZ = 15;
+const CAMERAS = ["scene", "wrist"] as const;
 
 export class CameraRig {
   readonly #robot: DemoRobot;
@@ -35,8 +35,8 @@ export class CameraRig {
 
   /** Call after each step of the robot. The cameras take turns. */
   step(): void {
-    if (this.#robot.timeS * CAMERA_HZ * CAMERA_TOPICS.length < this.#taken) return;
-    const camera = this.#taken % CAMERA_TOPICS.length === 0 ? "scene" : "wrist";
+    if (this.#robot.timeS * CAMERA_HZ * CAMERAS.length < this.#taken) return;
+    const camera = CAMERAS[this.#taken % CAMERAS.length] ?? "scene";
     this.#taken += 1;
     if (this.#pending.size >= this.#pendingMax) this.#skipped += 1;
     else this.#take(camera);
@@ -47,12 +47,11 @@ export class CameraRig {
     await Promise.all(this.#pending);
   }
 
-  #take(camera: "scene" | "wrist"): void {
+  #take(camera: CameraName): void {
     const stampNs = this.#robot.nowNs();
-    const topic = CAMERA_TOPICS[camera === "scene" ? 0 : 1];
     const published = this.#cameras
       .capture(camera, this.#robot.state())
-      .then((jpeg) => this.#robot.publishImage(topic, jpeg, stampNs))
+      .then((jpeg) => this.#robot.publishImage(camera, jpeg, stampNs))
       .finally(() => this.#pending.delete(published));
     this.#pending.add(published);
   }

@@ -7,9 +7,17 @@
  * for and taken again with a stronger grip. After `TRIES_MAX` tries, or when the cup lies or is out of reach, it
  * gives up.
  */
-import { between, braking, type HandPose, type JointVector, minimumJerk, solveJoints } from "./kinematics.ts";
+import {
+  between,
+  braking,
+  type HandPose,
+  isInReach,
+  type JointVector,
+  minimumJerk,
+  type Place,
+  solveJoints,
+} from "./kinematics.ts";
 import type { Readings, Sighting } from "./sensors.ts";
-import { isInReach, type Place } from "./variation.ts";
 import { CUP_RADIUS_M, GRIP_HEIGHT_M, OPEN_GAP_M } from "./world.ts";
 
 export type TaskOrder = { readonly id: number; readonly goal: Place; readonly gripForceN: number };
@@ -227,7 +235,7 @@ export class Controller {
   #end(end: "placed" | "gave_up"): void {
     if (end === "placed") this.#note("info", `The cup stands at its place after ${this.#tries} tries.`);
     this.#order = undefined;
-    this.#wait("idle", 0.1);
+    this.#move("idle", end === "placed" ? this.#motion.to : HOME, 1.5);
     this.#deps.onTaskEnd(end);
   }
 

@@ -8,7 +8,16 @@ import { FOREARM_M, HAND_M, SHOULDER_HEIGHT_M, UPPER_ARM_M } from "./world.ts";
 /** The point between the finger pads: yaw in radians, radius and height in metres above the table. */
 export type HandPose = { readonly yaw: number; readonly radius: number; readonly height: number };
 
+/** A place on the table. */
+export type Place = { readonly x: number; readonly y: number };
+
 export type JointVector = readonly [yaw: number, shoulder: number, elbow: number, wrist: number];
+
+/** Whether the arm can grasp a cup that stands there. */
+export function isInReach({ x, y }: Place): boolean {
+  const radius = Math.hypot(x, y);
+  return radius > 0.2 && radius < 0.4 && Math.abs(Math.atan2(y, x)) < 1.3;
+}
 
 /** Elbow-up solution of the planar two-link arm (law of cosines); a pose out of reach gives the stretched arm. */
 export function solveJoints(pose: HandPose): JointVector {
@@ -18,19 +27,6 @@ export function solveJoints(pose: HandPose): JointVector {
   const shoulder = Math.atan2(pose.radius, up) - inner;
   const forearm = Math.atan2(pose.radius - UPPER_ARM_M * Math.sin(shoulder), up - UPPER_ARM_M * Math.cos(shoulder));
   return [pose.yaw, shoulder, forearm - shoulder, Math.PI - forearm];
-}
-
-/** The hand's pose from joint angles, whether or not it points straight down. */
-export function handPoseOf(joints: ArrayLike<number>): HandPose {
-  const [yaw = 0, shoulder = 0, elbow = 0, wrist = 0] = Array.from(joints);
-  const along = (angle: number, length: number): [number, number] => [
-    Math.sin(angle) * length,
-    Math.cos(angle) * length,
-  ];
-  const [r1, z1] = along(shoulder, UPPER_ARM_M);
-  const [r2, z2] = along(shoulder + elbow, FOREARM_M);
-  const [r3, z3] = along(shoulder + elbow + wrist, HAND_M);
-  return { yaw, radius: r1 + r2 + r3, height: SHOULDER_HEIGHT_M + z1 + z2 + z3 };
 }
 
 /**

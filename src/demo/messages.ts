@@ -44,7 +44,6 @@ export type TopicName = keyof typeof TYPES;
 
 /** What the controller believes; a judge of the rules hides these. */
 export const BELIEF_TOPICS: readonly TopicName[] = ["/diagnostics", "/rosout", "/task/state"];
-export const CAMERA_TOPICS = ["/camera/scene/image/compressed", "/camera/wrist/image/compressed"] as const;
 
 /** The demo's own types lie beside this file as ROS packages lay them out. */
 const OWN_TYPES = fileURLToPath(new URL("./msg", import.meta.url));

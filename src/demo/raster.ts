@@ -5,12 +5,9 @@
  * Depth is kept as 1/distance, which is linear on the screen. Triangles that reach behind the lens are left out.
  */
 import type { Mesh } from "./mesh.ts";
+import { dot, normalized, type Vector, type Viewpoint } from "./viewpoint.ts";
 
-export type Vector = readonly [number, number, number];
 export type Colour = readonly [red: number, green: number, blue: number];
-
-/** A camera's place and axes in world coordinates: right, down, and forward into the picture. */
-export type Viewpoint = { readonly eye: Vector; readonly right: Vector; readonly down: Vector; readonly ahead: Vector };
 
 /** A rigid body's rotation (row major) and place. */
 export type Placement = { readonly rotation: ArrayLike<number>; readonly position: ArrayLike<number> };
@@ -270,17 +267,4 @@ function tiles(x: number, sharpness: number): number {
 
 function mixed(a: Colour, b: Colour, share: number): Colour {
   return [a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share];
-}
-
-export function dot(a: Vector, b: Vector): number {
-  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-}
-
-export function cross(a: Vector, b: Vector): Vector {
-  return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
-}
-
-export function normalized(v: Vector): Vector {
-  const length = Math.hypot(...v);
-  return [v[0] / length, v[1] / length, v[2] / length];
 }

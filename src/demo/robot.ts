@@ -6,13 +6,14 @@
  */
 import { type Random, seededRandom } from "../std/random.ts";
 import { CONTROL_HZ, type ControlCommand, Controller, type ControlNote, HOME } from "./controller.ts";
-import { handPoseOf, solveJoints } from "./kinematics.ts";
-import { type DemoTopic, demoTopics, MessageEncoder, type TopicName } from "./messages.ts";
-import { type Readings, Sensors } from "./sensors.ts";
+import { isInReach, type Place, solveJoints } from "./kinematics.ts";
+import { type DemoTopic, demoTopics } from "./messages.ts";
+import { type MessageSink, RobotPublisher, type TaskBelief } from "./publisher.ts";
+import { Sensors } from "./sensors.ts";
 import { cupUprightness, type Push, type Simulation, type WorldState } from "./simulation.ts";
 import { type TaskTruth, type TruthEvent, TruthObserver } from "./truth.ts";
-import { drawConditions, drawPlace, isInReach, type Place, type TaskConditions } from "./variation.ts";
-import { ARM_JOINTS, FINGER_JOINTS, PHYSICS_HZ } from "./world.ts";
+import { drawConditions, drawPlace, type TaskConditions } from "./variation.ts";
+import { PHYSICS_HZ } from "./world.ts";
 
 /** What happens, for whoever tells or checks the story; times in seconds since the start. */
 export type StoryEvent =
@@ -29,15 +30,23 @@ export type DemoRobotOptions = {
 };
 
 export type DemoRobotDeps = {
-  onMessage(topic: TopicName, bytes: Uint8Array, stampNs: bigint): void;
-  onStory(event: StoryEvent): void;
+  /** The bytes are the receiver's. */
+  readonly onMessage: MessageSink;
+  readonly onStory: (event: StoryEvent) => void;
 };
+
+/**
+ * The first seed that begins with a task in which nothing happens and goes on with a cup that is knocked out of the
+ * hand in mid-air within a quarter of a minute and caught up with: what a demo should show first.
+ */
+export const DEMO_SEED = 24;
 
 const STEPS_PER_CONTROL = PHYSICS_HZ / CONTROL_HZ;
 const STEPS_PER_IMU = 2.5; // 200 Hz
-/** Between two tasks. */
+/** Between two tasks; and how long a person takes to come and mend what the robot gave up. */
 const PAUSE_S = 0.6;
-const MOTORS = [...ARM_JOINTS, ...FINGER_JOINTS];
+const OPERATOR_PAUSE_S = 12;
+const OPERATOR_RESET_S = 8;
 
 type Task = {
   readonly id: number;
@@ -52,7 +61,7 @@ export class DemoRobot {
   readonly topics: readonly DemoTopic[];
   readonly #startNs: bigint;
   readonly #deps: DemoRobotDeps;
-  readonly #encoder: MessageEncoder;
+  readonly #publisher: RobotPublisher;
   readonly #simulation: Simulation;
   readonly #random: Random;
   readonly #sensors: Sensors;
@@ -61,17 +70,18 @@ export class DemoRobot {
   #task: Task | undefined;
   #isAccepting = true;
   #taskCount = 0;
-  #lastEndS = 0;
+  #nextTaskAtS = PAUSE_S;
+  #resetAtS: number | undefined;
   #steps = 0;
   #command: ControlCommand;
-  #belief: "" | "placed" | "gave_up" = "";
+  #result: TaskBelief["result"] = "";
   #problem: ControlNote | undefined;
 
   private constructor(options: DemoRobotOptions, deps: DemoRobotDeps, simulation: Simulation) {
     this.topics = demoTopics();
     this.#startNs = options.startNs;
     this.#deps = deps;
-    this.#encoder = MessageEncoder.open(this.topics);
+    this.#publisher = new RobotPublisher(this.topics, deps.onMessage);
     this.#simulation = simulation;
     this.#random = seededRandom(options.seed);
     this.#sensors = new Sensors(seededRandom(options.seed ^ 0x5eed));
@@ -129,15 +139,15 @@ export class DemoRobot {
     const state = this.#simulation.state();
     this.#truth.observe(state);
     if (this.#task !== undefined && this.#truth.hasLifted) this.#task.liftedAtS ??= this.#simulation.timeS;
-    if (Math.floor(this.#steps / STEPS_PER_IMU) > Math.floor((this.#steps - 1) / STEPS_PER_IMU))
-      this.#publishImu(state);
+    if (this.#steps % STEPS_PER_IMU < 1) {
+      this.#publisher.setTime(this.nowNs());
+      this.#publisher.imu(this.#sensors.readImu(state));
+    }
   }
 
-  /** A camera's frame, rendered by the caller, who knows whether it can afford one. */
-  publishImage(topic: TopicName, jpeg: Uint8Array, stampNs: bigint): void {
-    const frame = topic.includes("wrist") ? "wrist_camera" : "scene_camera";
-    const message = { header: header(stampNs, frame), format: "jpeg", data: jpeg };
-    this.#deps.onMessage(topic, this.#encoder.encode(topic, message), stampNs);
+  /** A camera's picture of the world at `stampNs`. */
+  publishImage(camera: "scene" | "wrist", jpeg: Uint8Array, stampNs: bigint): void {
+    this.#publisher.image(camera, jpeg, stampNs);
   }
 
   nowNs(): bigint {
@@ -145,16 +155,24 @@ export class DemoRobot {
   }
 
   #control(): void {
-    const isFree = this.#task === undefined && this.#isAccepting;
-    if (isFree && this.timeS - this.#lastEndS >= PAUSE_S) this.#startTask();
+    if (this.#resetAtS !== undefined && this.timeS >= this.#resetAtS) this.#resetCup();
+    if (this.#task === undefined && this.#isAccepting && this.timeS >= this.#nextTaskAtS) this.#startTask();
     const readings = this.#sensors.read(this.#simulation.state());
+    this.#publisher.setTime(this.nowNs());
     this.#command = this.#controller.step(readings);
-    this.#publishReadings(readings);
+    this.#publisher.readings(readings);
+    this.#publisher.gripper(readings, this.#command);
     const tick = this.#steps / STEPS_PER_CONTROL;
-    if (tick % 5 === 0) this.#publishCommand();
-    if (tick % 10 === 0) this.#publishTaskState();
-    if (tick % CONTROL_HZ === 0) this.#publishDiagnostics(readings);
-    if (tick === 0) this.#publishStaticTransforms();
+    const isDue = (hz: number): boolean => tick % (CONTROL_HZ / hz) === 0;
+    if (isDue(20)) this.#publisher.command(this.#command);
+    if (isDue(10)) this.#publisher.belief(this.#belief());
+    if (isDue(1)) this.#publisher.diagnostics(this.#problem, readings);
+    if (tick === 0) this.#publisher.staticTransforms();
+  }
+
+  #belief(): TaskBelief {
+    const { phase, tries: attempt } = this.#controller;
+    return { task: this.#taskCount, phase, attempt, result: this.#result };
   }
 
   /** The servo loop runs faster than the controller and goes on along its velocities. */
@@ -174,7 +192,7 @@ export class DemoRobot {
     this.#taskCount += 1;
     const id = this.#taskCount;
     this.#task = { id, startS: this.timeS, conditions, goal, looks: 0, liftedAtS: undefined };
-    this.#belief = "";
+    this.#result = "";
     this.#problem = undefined;
     this.#truth.startTask();
     this.#deps.onStory({ kind: "task_started", atS: this.timeS, task: id, conditions });
@@ -199,7 +217,7 @@ export class DemoRobot {
   #endTask(belief: "placed" | "gave_up"): void {
     const task = this.#task;
     if (task === undefined) return;
-    this.#belief = belief;
+    this.#result = belief;
     const state = this.#simulation.state();
     const { id, startS, conditions, goal } = task;
     const isResetByOperator = cupUprightness(state) < 0.97 || !isInReach(placeOf(state)) || belief === "gave_up";
@@ -210,15 +228,16 @@ export class DemoRobot {
       truth: { ...ended, ...this.#truth.endTask(state, goal) },
     });
     this.#task = undefined;
-    this.#lastEndS = this.timeS;
-    if (isResetByOperator) this.#resetCup(id);
+    this.#nextTaskAtS = this.timeS + (isResetByOperator ? OPERATOR_PAUSE_S : PAUSE_S);
+    if (isResetByOperator) this.#resetAtS = this.timeS + OPERATOR_RESET_S;
   }
 
-  #resetCup(task: number): void {
-    const hand = handPoseOf(this.#simulation.state().positions);
-    const place = drawPlace(this.#random, { x: hand.radius * Math.cos(hand.yaw), y: hand.radius * Math.sin(hand.yaw) });
+  #resetCup(): void {
+    this.#resetAtS = undefined;
+    const [x = 0, y = 0] = this.#simulation.state().hand.position;
+    const place = drawPlace(this.#random, { x, y }); // away from the hand
     this.#simulation.placeCup(place.x, place.y);
-    this.#deps.onStory({ kind: "operator_reset", atS: this.timeS, task });
+    this.#deps.onStory({ kind: "operator_reset", atS: this.timeS, task: this.#taskCount });
   }
 
   #tellTruth(event: TruthEvent): void {
@@ -226,150 +245,10 @@ export class DemoRobot {
   }
 
   #say(note: ControlNote): void {
-    const level = { info: 20, warn: 30, error: 40 }[note.level];
     if (note.level !== "info") this.#problem = note;
-    this.#publish("/rosout", (stamp) => ({
-      stamp,
-      level,
-      name: "pick_and_place",
-      msg: note.text,
-      file: "",
-      function: "",
-      line: 0,
-    }));
+    this.#publisher.note(note);
     this.#deps.onStory({ kind: "belief", atS: this.timeS, note });
   }
-
-  #publish(topic: TopicName, compose: (stamp: RosTime) => Readonly<Record<string, unknown>>): void {
-    const stampNs = this.nowNs();
-    this.#deps.onMessage(topic, this.#encoder.encode(topic, compose(rosTime(stampNs))), stampNs);
-  }
-
-  #publishReadings(readings: Readings): void {
-    const { positions, velocities, efforts, currents } = readings;
-    this.#publish("/joint_states", (stamp) => ({
-      header: { stamp, frame_id: "" },
-      name: MOTORS,
-      position: positions,
-      velocity: velocities,
-      effort: efforts,
-    }));
-    this.#publish("/motor_currents", (stamp) => ({ header: { stamp, frame_id: "" }, name: MOTORS, effort: currents }));
-    this.#publish("/wrist/wrench", (stamp) => ({
-      header: { stamp, frame_id: "ft" },
-      wrench: { force: vector(readings.force), torque: vector(readings.torque) },
-    }));
-    const { gapM } = readings;
-    const squeezeN = -((efforts[4] ?? 0) + (efforts[5] ?? 0)) / 2;
-    const reached_goal = Math.abs(gapM - this.#command.gapM) < 0.002;
-    const isMoving = Math.abs(velocities[4] ?? 0) > 0.01;
-    this.#publish("/gripper/state", (stamp) => ({
-      header: { stamp, frame_id: "gripper" },
-      position: gapM,
-      effort: squeezeN,
-      stalled: !reached_goal && !isMoving,
-      reached_goal,
-    }));
-    this.#publish("/gripper/palm_range", (stamp) => ({
-      header: { stamp, frame_id: "palm" },
-      radiation_type: 1,
-      field_of_view: 0.05,
-      min_range: 0.01,
-      max_range: 0.4,
-      range: readings.rangeM,
-      variance: 0,
-    }));
-  }
-
-  #publishImu(state: WorldState): void {
-    const { acceleration, rate, orientation } = this.#sensors.readImu(state);
-    const [w = 1, x = 0, y = 0, z = 0] = orientation;
-    this.#publish("/imu/data", (stamp) => ({
-      header: { stamp, frame_id: "imu" },
-      orientation: { x, y, z, w },
-      orientation_covariance: NO_COVARIANCE,
-      angular_velocity: vector(rate),
-      angular_velocity_covariance: NO_COVARIANCE,
-      linear_acceleration: vector(acceleration),
-      linear_acceleration_covariance: NO_COVARIANCE,
-    }));
-  }
-
-  #publishCommand(): void {
-    const { positions, velocities, gapM, forceN } = this.#command;
-    this.#publish("/joint_commands", (stamp) => ({
-      header: { stamp, frame_id: "" },
-      name: ARM_JOINTS,
-      position: positions,
-      velocity: velocities,
-    }));
-    this.#publish("/gripper/command", () => ({ position: gapM, max_effort: forceN }));
-  }
-
-  #publishTaskState(): void {
-    this.#publish("/task/state", (stamp) => ({
-      header: { stamp, frame_id: "" },
-      task: this.#taskCount,
-      task_type: "pick_and_place",
-      phase: this.#controller.phase,
-      attempt: this.#controller.tries,
-      result: this.#belief,
-    }));
-  }
-
-  #publishDiagnostics(readings: Readings): void {
-    const problem = this.#problem;
-    const level = problem === undefined ? 0 : problem.level === "error" ? 2 : 1;
-    const amperes = readings.currents.map((value, index) => ({ key: MOTORS[index] ?? "", value: value.toFixed(2) }));
-    this.#publish("/diagnostics", (stamp) => ({
-      header: { stamp, frame_id: "" },
-      status: [
-        { level, name: "pick_and_place", message: problem?.text ?? "ok", hardware_id: "arm", values: [] },
-        { level: 0, name: "motors", message: "ok", hardware_id: "arm", values: amperes },
-      ],
-    }));
-  }
-
-  #publishStaticTransforms(): void {
-    this.#publish("/tf_static", (stamp) => ({
-      transforms: [
-        transform(stamp, "world", "scene_camera", [0.62, -0.42, 0.42], [0.35, 0.25, 0.5, 0.75]),
-        transform(stamp, "hand", "imu", [0, 0, 0], [0, 0, 0, 1]),
-        transform(stamp, "hand", "wrist_camera", [-0.06, 0, 0.01], [0, 0, 0, 1]),
-      ],
-    }));
-  }
-}
-
-type RosTime = { readonly sec: number; readonly nanosec: number };
-
-const NO_COVARIANCE = new Float64Array(9);
-
-function rosTime(stampNs: bigint): RosTime {
-  return { sec: Number(stampNs / 1_000_000_000n), nanosec: Number(stampNs % 1_000_000_000n) };
-}
-
-function header(stampNs: bigint, frame_id: string): { stamp: RosTime; frame_id: string } {
-  return { stamp: rosTime(stampNs), frame_id };
-}
-
-function vector(values: readonly number[]): { x: number; y: number; z: number } {
-  return { x: values[0] ?? 0, y: values[1] ?? 0, z: values[2] ?? 0 };
-}
-
-function transform(
-  stamp: RosTime,
-  frame_id: string,
-  child_frame_id: string,
-  at: readonly [number, number, number],
-  turn: readonly [number, number, number, number],
-): Readonly<Record<string, unknown>> {
-  const [x, y, z, w] = turn;
-  return {
-    header: { stamp, frame_id },
-    child_frame_id,
-    transform: { translation: vector(at), rotation: { x, y, z, w } },
-  };
 }
 
 function placeOf(state: WorldState): Place {

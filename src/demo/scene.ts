@@ -5,8 +5,9 @@
  */
 import sharp from "sharp";
 import { boxMesh, cylinderMesh, latheMesh, type Mesh } from "./mesh.ts";
-import { type Colour, cross, normalized, type Placement, Raster, type Vector, type Viewpoint } from "./raster.ts";
+import { type Colour, type Placement, Raster } from "./raster.ts";
 import type { Simulation, WorldState } from "./simulation.ts";
+import { carried, SCENE_VIEW, WRIST_MOUNT } from "./viewpoint.ts";
 import { CUP_HEIGHT_M, CUP_RADIUS_M, FOREARM_M, HAND_M, PALM_M, SHOULDER_HEIGHT_M, UPPER_ARM_M } from "./world.ts";
 
 export type CameraName = "scene" | "wrist";
@@ -109,7 +110,6 @@ function cupParts(): readonly Part[] {
   ];
 }
 
-const SCENE_VIEW = lookFrom([0.94, -0.58, 0.54], [0.17, -0.01, 0.185], [0, 0, 1]);
 const FIELD_OF_VIEW = { scene: 0.8, wrist: 1.15 } as const;
 const WORLD_PLACEMENT: Placement = { rotation: [1, 0, 0, 0, 1, 0, 0, 0, 1], position: [0, 0, 0] };
 
@@ -133,7 +133,9 @@ export class Cameras {
   /** Draws at once and compresses on the side: the state may change as soon as this returns. */
   capture(camera: CameraName, state: WorldState): Promise<Uint8Array> {
     const raster = this.#rasters[camera];
-    raster.begin(camera === "scene" ? SCENE_VIEW : wristView(state), camera === "scene");
+    const { rotation, position } = state.hand;
+    const isStill = camera === "scene";
+    raster.begin(isStill ? SCENE_VIEW : carried(WRIST_MOUNT, rotation, position), isStill);
     for (const { mesh, body } of PARTS) raster.shade(mesh, this.#placementOf(body, state));
     for (const { mesh, body, colour } of PARTS) raster.draw(mesh, this.#placementOf(body, state), colour);
     const raw = { width: IMAGE_WIDTH, height: IMAGE_HEIGHT, channels: 3 } as const;
@@ -148,23 +150,4 @@ export class Cameras {
       position: state.bodyPositions.subarray(id * 3, id * 3 + 3),
     };
   }
-}
-
-/** Before the wrist, looking between the fingers. */
-function wristView(state: WorldState): Viewpoint {
-  const { position, rotation } = state.hand;
-  const toWorld = ([x, y, z]: Vector): Vector => {
-    const row = (i: number): number =>
-      (rotation[i * 3] ?? 0) * x + (rotation[i * 3 + 1] ?? 0) * y + (rotation[i * 3 + 2] ?? 0) * z + (position[i] ?? 0);
-    return [row(0), row(1), row(2)];
-  };
-  const eye = toWorld([-0.1, 0, 0.02]);
-  const beside = toWorld([-1.1, 0, 0.02]);
-  return lookFrom(eye, toWorld([-0.012, 0, 0.15]), [beside[0] - eye[0], beside[1] - eye[1], beside[2] - eye[2]]);
-}
-
-function lookFrom(eye: Vector, target: Vector, up: Vector): Viewpoint {
-  const ahead = normalized([target[0] - eye[0], target[1] - eye[1], target[2] - eye[2]]);
-  const right = normalized(cross(ahead, up));
-  return { eye, right, down: cross(ahead, right), ahead };
 }

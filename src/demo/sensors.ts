@@ -4,8 +4,8 @@
  * This is the only way from the world to the controller and to the published topics.
  */
 import type { Random } from "../std/random.ts";
+import type { Place } from "./kinematics.ts";
 import { cupUprightness, type WorldState } from "./simulation.ts";
-import type { Place } from "./variation.ts";
 import { ARM_JOINTS, FINGER_JOINTS, SENSOR_AT } from "./world.ts";
 
 /** Arm joints first, then the fingers. SI units; finger efforts are negative while they squeeze. */
@@ -52,9 +52,9 @@ const NOISE = {
 /** A per N·m of the arm's geared motors, A per N of the fingers'; idle current of the drives. */
 const AMPERE_PER_EFFORT = [1.1, 1.1, 1.15, 1.3, 0.1, 0.1] as const;
 const IDLE_AMPERE = 0.06;
-/** The distance sensor's reach. */
+/** What the distance sensor can see. */
 export const RANGE_M_MAX = 0.4;
-const RANGE_M_MIN = 0.01;
+export const RANGE_M_MIN = 0.01;
 const MOTORS = ARM_JOINTS.length + FINGER_JOINTS.length;
 
 export class Sensors {

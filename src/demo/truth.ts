@@ -10,8 +10,10 @@
  * A task's outcome: the cup stands upright, free and at rest within `PLACED_M` of its goal when the robot reports the
  * end → `recovered` if one of these happened on the way, else `succeeded`; anything else is `failed`.
  */
+
+import type { Place } from "./kinematics.ts";
 import { cupClearance, cupDepthInHand, cupUprightness, gapOf, padForces, type WorldState } from "./simulation.ts";
-import type { Place, TaskConditions } from "./variation.ts";
+import type { TaskConditions } from "./variation.ts";
 import { OPEN_GAP_M } from "./world.ts";
 
 export type TruthEventKind = "drop" | "slip" | "missed_grasp";

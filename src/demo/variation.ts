@@ -4,10 +4,8 @@
  * Everything is drawn from one seed, and nothing here says what happens: a wet cup may hold and a dry one fall.
  */
 import type { Random } from "../std/random.ts";
+import type { Place } from "./kinematics.ts";
 import type { CupTraits, Push } from "./simulation.ts";
-
-/** A place on the table. */
-export type Place = { readonly x: number; readonly y: number };
 
 export type TaskConditions = {
   /** In words, for the story and the truth file. */
@@ -68,7 +66,7 @@ function drawPush(massKg: number, random: Random): TaskConditions["push"] {
   const sideways = within(random, 0.3, 1) * weightN;
   return {
     afterLiftS: within(random, 0.5, 1.6),
-    durationS: within(random, 0.12, 0.25),
+    durationS: within(random, 0.03, 0.2),
     force: { x: sideways * Math.cos(angle), y: sideways * Math.sin(angle), z: -within(random, 0.3, 4.5) * weightN },
   };
 }
@@ -92,12 +90,6 @@ export function drawPlace(random: Random, away: Place | undefined): Place {
   }
 }
 
-/** Whether the arm can grasp a cup that stands there. */
-export function isInReach(place: Place): boolean {
-  const radius = Math.hypot(place.x, place.y);
-  return radius > 0.2 && radius < 0.4 && Math.abs(Math.atan2(place.y, place.x)) < 1.3;
-}
-
-export function within(random: Random, low: number, high: number): number {
+function within(random: Random, low: number, high: number): number {
   return low + (high - low) * random();
 }
