@@ -22,7 +22,8 @@ const BUSY_BYTES_PER_S = 64 * 1024;
 /** A live chunk is closed at this age, so that group commit and all stay within a second. */
 const CHUNK_AGE_MS_MAX = 500;
 const CHUNK_SPAN_NS_MAX = 1_000_000_000n;
-const LIGHT_BYTES_MAX = 256 * 1024;
+/** lz4 gains nothing from longer runs of small messages; a busy channel wants few rows. */
+const SHARED_BYTES_MAX = 256 * 1024;
 
 export type ChunkBuilderOptions = {
   readonly pool: BufferPool;
@@ -44,6 +45,7 @@ type Group = {
   readonly topicClass: TopicClass;
   readonly isLocal: boolean;
   readonly kind: "full" | "baseline";
+  readonly bytesMax: number;
   bytes: Uint8Array<ArrayBuffer>;
   view: DataView<ArrayBuffer>;
   sizeBytes: number;
@@ -110,7 +112,7 @@ export class ChunkBuilder {
     assert(track !== undefined, `channel ${channelId} was not added to the chunk builder`);
     const recordBytes = bytes.length + RECORD_HEADER_BYTES;
     // Closing may move the channel to another group, whose chunk may be full as well.
-    if (!hasRoom(track.group, recordBytes, logTimeNs)) this.#close(track.group);
+    if (!hasRoom(track.group, recordBytes, logTimeNs)) this.#cut(track.group, logTimeNs);
     const group = track.group;
     if (!this.#reserve(group, recordBytes, logTimeNs)) {
       noteDrop(track, bytes.length, logTimeNs);
@@ -149,7 +151,7 @@ export class ChunkBuilder {
   /** Makes room for a record in the group's chunk, closing the present one if it must. */
   #reserve(group: Group, recordBytes: number, logTimeNs: bigint): boolean {
     if (group.sizeBytes > 0 && hasRoom(group, recordBytes, logTimeNs)) return true;
-    this.#close(group);
+    this.#cut(group, logTimeNs);
     const buffer = this.#pool.take(Math.max(recordBytes, group.expectedBytes), group.topicClass.rank);
     if (buffer === undefined) return false;
     group.bytes = new Uint8Array(buffer);
@@ -158,6 +160,13 @@ export class ChunkBuilder {
     group.endNs = logTimeNs;
     group.spanEndNs = logTimeNs + CHUNK_SPAN_NS_MAX;
     return true;
+  }
+
+  /** Closes a chunk that has no room. If its buffer was too small for its second, the next one is larger. */
+  #cut(group: Group, logTimeNs: bigint): void {
+    const capacity = logTimeNs < group.spanEndNs ? group.bytes.length : 0;
+    this.#close(group);
+    group.expectedBytes = Math.max(group.expectedBytes, Math.min(capacity * 2, group.bytesMax));
   }
 
   #close(group: Group): void {
@@ -177,7 +186,7 @@ export class ChunkBuilder {
     group.bytes = NO_BYTES;
     group.view = NO_VIEW;
     group.sizeBytes = 0;
-    group.expectedBytes = Math.min(sizeBytes * 1.25, bufferBytesMax(topicClass));
+    group.expectedBytes = Math.min(sizeBytes * 1.25, group.bytesMax);
     this.#options.onChunk({ buffer, sizeBytes, className: topicClass.name, isLocal, kind, startNs, endNs, channels });
   }
 
@@ -191,7 +200,7 @@ export class ChunkBuilder {
       if (closed === track.sharedGroup) {
         if (bytes / seconds <= BUSY_BYTES_PER_S) continue;
         track.group = this.#group(`channel ${channelId}`, topicClass, isLocal, "full");
-        track.group.expectedBytes = Math.min(bytes * 1.25, bufferBytesMax(topicClass));
+        track.group.expectedBytes = Math.min(bytes * 1.25, track.group.bytesMax);
       } else if (bytes / seconds < BUSY_BYTES_PER_S / 2) track.group = track.sharedGroup;
     }
   }
@@ -200,7 +209,9 @@ export class ChunkBuilder {
     const key = `${name}|${topicClass.name}|${isLocal}|${kind}`;
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
+    const isShared = name === "shared" && topicClass.tier === "disk";
     const group: Group = {
+      bytesMax: isShared ? SHARED_BYTES_MAX : BUFFER_BYTES_MAX,
       ...{ topicClass, isLocal, kind, bytes: NO_BYTES, view: NO_VIEW, sizeBytes: 0 },
       ...{ expectedBytes: BUFFER_BYTES_MIN, startNs: 0n, endNs: 0n, spanEndNs: 0n, tallies: [] },
     };
@@ -250,8 +261,4 @@ function noteDrop(track: Track, bytes: number, atNs: bigint): void {
   drop.count += 1;
   drop.bytes += bytes;
   drop.endNs = atNs;
-}
-
-function bufferBytesMax(topicClass: TopicClass): number {
-  return topicClass.tier === "memory" ? BUFFER_BYTES_MAX : LIGHT_BYTES_MAX;
 }
