@@ -30,7 +30,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   replay: ["decode"],
   demo: ["replay", "decode"],
   control: [],
-  cli: ["config", "control", "daemon", "demo", "replay", "receiver", "export", "protocol"],
+  cli: ["config", "control", "daemon", "decode", "demo", "replay", "receiver", "export", "protocol"],
   daemon: [
     ...["config", "source", "decode", "ring", "ledger", "trigger", "capture", "batch", "upload", "export"],
     ...["control", "protocol", "receiver", "replay", "demo"],

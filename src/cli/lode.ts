@@ -5,6 +5,7 @@ import { runBatches, runPause, runResume } from "./batches.ts";
 import { type CaptureOptions, runCapture } from "./capture.ts";
 import { runCheck } from "./check.ts";
 import { type CommonOptions, finish } from "./command.ts";
+import { type DemoCommandOptions, runDemo } from "./demo.ts";
 import { runEpisodes } from "./episodes.ts";
 import {
   addRobot,
@@ -89,6 +90,18 @@ command(
   .option("--rate <x>", "times the recorded speed", "1")
   .option("--loop", "begin again at the end")
   .action((files: string[], options: ReplayCommandOptions) => finish(options, () => runReplayCommand(files, options)));
+command(
+  program,
+  "demo",
+  "a simulated robot fails, recovers, is captured, uploaded and verified",
+  "lode demo --episodes 3 --seed 12",
+)
+  .option("--episodes <n>", "end after so many failure episodes are home; 0: go on until Ctrl-C", "1")
+  .option("--seconds <n>", "end after this time")
+  .option("--seed <n>", "of the robot's variation", "7")
+  .option("--folder <dir>", "where everything is kept (default: a new temporary folder)")
+  .option("--hide-belief", "keep what the controller believes from the rules: sensors alone must tell")
+  .action((options: DemoCommandOptions) => finish(options, () => runDemo(options)));
 
 const receiver = command(
   program,

@@ -38,7 +38,7 @@ export function loadConfig(path: string | undefined): LoadedConfig {
     else merged = merge(merged, asMap(parse(text)));
   }
   if (findings.length > 0) throw faultOf(findings, "bad_config");
-  return { config: finish(merged, main), files };
+  return { config: finishConfig(merged, main), files };
 }
 
 /** `/etc/lode/lode.yaml` → `/etc/lode/lode.d/*.yaml`, sorted by name. */
@@ -49,7 +49,8 @@ function dropIns(main: string): string[] {
   return names.sort().map((name) => join(folder, name));
 }
 
-function finish(merged: Record<string, unknown>, main: string): Config {
+/** Fills in defaults and makes paths absolute, seen from the file `main`. `merged` has passed the schema, or throws. */
+export function finishConfig(merged: Record<string, unknown>, main: string): Config {
   const parsed = configSchema.parse(merged);
   const givenClasses = asMap(asMap(merged.topics).classes);
   const resolved = resolveClasses(parsed.topics.classes, givenClasses as Record<string, object>);
