@@ -28,7 +28,7 @@ export type TruthEvent = {
   readonly slideM: number;
 };
 
-export type TruthOutcome = "succeeded" | "recovered" | "failed";
+type TruthOutcome = "succeeded" | "recovered" | "failed";
 
 export type TaskTruth = {
   readonly task: number;
@@ -53,7 +53,7 @@ export const SLIP_M = 0.012;
 const SLIP_ENDED_S = 0.3;
 const STILL_S = 0.06;
 const RELEASED_GAP_M = 0.003;
-export const SET_DOWN_M = 0.012;
+const SET_DOWN_M = 0.012;
 export const PLACED_M = 0.035;
 
 /** A stroke of the fingers as it stands. */
@@ -118,7 +118,7 @@ export class TruthObserver {
 
   #reopen(state: WorldState, stroke: Stroke): void {
     if (stroke.kind === "closing") this.#report("missed_grasp", state.timeS, 0);
-    if (stroke.kind === "held") this.#release(state, stroke);
+    if (stroke.kind === "held") this.#release(stroke);
     this.#stroke = { kind: "open" };
   }
 
@@ -134,7 +134,7 @@ export class TruthObserver {
       held.lastPressedS = state.timeS;
       held.clearanceM = cupClearance(state);
       this.#followSlide(state, held);
-    } else if (gapM > held.gapM + RELEASED_GAP_M) this.#release(state, held);
+    } else if (gapM > held.gapM + RELEASED_GAP_M) this.#release(held);
     else if (state.timeS - held.lastPressedS > LOST_S) this.#finish("drop", held.lastPressedS, held.slideM);
   }
 
@@ -149,10 +149,10 @@ export class TruthObserver {
   }
 
   /** The fingers open while the cup is between them. */
-  #release(state: WorldState, held: Held): void {
+  #release(held: Held): void {
     const isSliding = held.slideM >= SLIP_M && held.lastPressedS - held.grewAtS < STILL_S;
     if (!isSliding) this.#reportSlip(held);
-    if (isSliding || held.clearanceM > SET_DOWN_M) this.#report("drop", state.timeS, held.slideM);
+    if (isSliding || held.clearanceM > SET_DOWN_M) this.#report("drop", held.lastPressedS, held.slideM);
     this.#stroke = { kind: "over" };
   }
 
@@ -189,7 +189,7 @@ function heldFrom(state: WorldState, gapM: number): Held {
 }
 
 /** Upright, at rest and near enough. */
-export function isCupAt(state: WorldState, goal: Place): boolean {
+function isCupAt(state: WorldState, goal: Place): boolean {
   const [x = 0, y = 0] = state.cup.position;
   const speed = Math.hypot(...state.cup.velocity.subarray(0, 3));
   const isStanding = cupUprightness(state) > 0.97 && cupClearance(state) < 0.005 && speed < 0.05;

@@ -17,7 +17,7 @@ export const HAND_M = 0.17;
 /** From the wrist joint to the palm's face, where the distance sensor sits. */
 export const PALM_M = 0.092;
 /** Each finger's way from the middle; the gap between the pads is twice this. */
-export const FINGER_TRAVEL_M = 0.045;
+const FINGER_TRAVEL_M = 0.045;
 export const OPEN_GAP_M = 2 * FINGER_TRAVEL_M;
 
 export const CUP_RADIUS_M = 0.03;
