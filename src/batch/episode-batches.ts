@@ -24,7 +24,7 @@ import {
   type ManifestChannel,
   type ManifestRobot,
 } from "../protocol/manifest.ts";
-import { McapFile } from "../ring/mcap-file.ts";
+import { McapFile, profileOf } from "../ring/mcap-file.ts";
 import { readRecord, viewOf } from "../ring/message-record.ts";
 import { bodyOf, type ChunkSource, type WindowChunk, windowChunks } from "../ring/window.ts";
 import { writeFileDurably } from "../std/durable-file.ts";
@@ -85,13 +85,13 @@ export async function writeEpisodeBatches(
   const complete = { ...episode, completeness };
   const story = episodeChannel(channels);
   channels.set(story.id, story);
-  const light = [episodeEventChunk(episode, story), ...chunks.filter(({ className }) => !isHeavy(className))];
+  const light = chunks.filter(({ className }) => !isHeavy(className));
   const heavy = splitOutward(
     chunks.filter(({ className }) => isHeavy(className)),
     episode.firings[0]?.atNs ?? episode.startNs,
     options.heavyBytesMax ?? HEAVY_BYTES_MAX,
   );
-  const writer = new BatchWriter(complete, channels, options);
+  const writer = new BatchWriter(complete, channels, episodeEventChunk(episode, story), options);
   await writer.writeMcap("light", 0, light);
   for (const [index, group] of heavy.entries()) await writer.writeMcap("heavy", index + 1, group);
   const read = (chunk: WindowChunk, offset: number): Uint8Array =>
@@ -153,18 +153,25 @@ class BatchWriter {
   readonly #manifests: ManifestBatch[] = [];
   readonly #episode: Episode;
   readonly #channels: ReadonlyMap<number, Channel>;
+  readonly #story: WindowChunk;
   readonly #options: EpisodeBatchesOptions;
 
-  constructor(episode: Episode, channels: ReadonlyMap<number, Channel>, options: EpisodeBatchesOptions) {
+  constructor(
+    episode: Episode,
+    channels: ReadonlyMap<number, Channel>,
+    story: WindowChunk,
+    options: EpisodeBatchesOptions,
+  ) {
     this.#episode = episode;
     this.#channels = channels;
+    this.#story = story;
     this.#options = options;
   }
 
   async writeMcap(kind: "light" | "heavy", index: number, chunks: readonly WindowChunk[]): Promise<void> {
     const path = this.#path(kind === "light" ? "light.mcap" : `heavy-${index}.mcap`);
     using file = McapFile.create(path, profileOf(this.#channels));
-    for (const chunk of chunks) {
+    for (const chunk of [this.#story, ...chunks]) {
       file.addChunk(chunk, this.#channels);
       await nextTurn();
       this.#options.signal?.throwIfAborted();
@@ -243,13 +250,6 @@ function manifestChannel(channel: Channel | undefined, count: bigint): ManifestC
   if (channel === undefined) return [];
   const { topic, schema, messageEncoding } = channel;
   return [{ topic, schemaName: schema.name, messageEncoding, messages: Number(count) }];
-}
-
-/** MCAP's well-known profiles, by what the messages are. */
-export function profileOf(channels: ReadonlyMap<number, Channel>): "ros1" | "ros2" | "" {
-  const encodings = new Set([...channels.values()].map((channel) => channel.messageEncoding));
-  if (encodings.has("cdr")) return "ros2";
-  return encodings.has("ros1") ? "ros1" : "";
 }
 
 function episodeMetadata(episode: Episode, robot: ManifestRobot): Map<string, string> {

@@ -232,3 +232,10 @@ export class McapFile {
     closeSync(this.#fd);
   }
 }
+
+/** MCAP's well-known profiles, by what the messages are. */
+export function profileOf(channels: ReadonlyMap<number, Channel>): "ros1" | "ros2" | "" {
+  const encodings = new Set([...channels.values()].map((channel) => channel.messageEncoding));
+  if (encodings.has("cdr")) return "ros2";
+  return encodings.has("ros1") ? "ros1" : "";
+}
