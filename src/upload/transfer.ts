@@ -39,13 +39,17 @@ export type ReceiverTarget = {
   readonly tokenFile: string;
 };
 
-export type AttemptResult = { readonly sentBytes: number; readonly reason: string } & (
+export type AttemptResult = {
+  /** Body bytes given to the socket; what the system still held when the connection died counts too. */
+  readonly sentBytes: number;
+  readonly reason: string;
+} & (
   | {
       readonly kind: "accepted" /** Not verified yet; undefined if there was none to read. */;
       readonly receipt: Receipt | undefined;
     }
-  /** Cut, timed out, aborted, or the byte allowance ran out. `isReached`: the receiver had answered the HEAD. */
-  | { readonly kind: "interrupted"; readonly isReached: boolean }
+  /** Cut, timed out, aborted, or the byte allowance ran out. `offset`: the receiver's at the start, if it answered. */
+  | { readonly kind: "interrupted"; readonly offset: number | undefined }
   /** The receiver or the configuration cannot take it now. */
   | { readonly kind: "deferred"; readonly retryAfterMs: number | undefined; readonly isConfiguration: boolean }
   /** Trying the same bytes again is useless. */
@@ -95,7 +99,7 @@ export async function attemptTransfer(batch: Batch, options: TransferOptions): P
       options.onSent(bytes);
     },
   };
-  let isReached = false;
+  let offset: number | undefined;
   try {
     const token = readToken(options.target);
     if (token.problem !== undefined)
@@ -103,15 +107,14 @@ export async function attemptTransfer(batch: Batch, options: TransferOptions): P
     const problem = await findFileProblem(batch, options);
     if (problem !== undefined) return { kind: "rejected", reason: problem, sentBytes };
     const head = await askOffset(batch, counted, token.headers);
-    isReached = true;
-    const offset = parseCount(head.headers[HEADER.offset]);
+    offset = parseCount(head.headers[HEADER.offset]);
     if (head.status >= 300 || offset === undefined) return { ...judge(head, 0, options), sentBytes };
     if (head.headers[HEADER.complete] === "?1") return { ...acceptance(head), sentBytes };
     const sent = await send(batch, Math.min(offset, batch.sizeBytes), counted, token.headers);
     return { ...sent, sentBytes };
   } catch (error) {
     const reason = options.signal.aborted ? describeError(options.signal.reason) : describeError(error);
-    return { kind: "interrupted", isReached, reason, sentBytes };
+    return { kind: "interrupted", offset, reason, sentBytes };
   }
 }
 
@@ -160,7 +163,7 @@ async function send(batch: Batch, offset: number, options: TransferOptions, toke
   const answer = await exchange(offset === 0 ? "PUT" : "PATCH", batch, options, headers, content);
   if (answer.status >= 300) return judge(answer, offset, options);
   if (answer.headers[HEADER.complete] === "?1") return acceptance(answer);
-  return { kind: "interrupted", isReached: true, reason: "The allowed bytes are used up; the rest follows later." };
+  return { kind: "interrupted", offset, reason: "The allowed bytes are used up; the rest follows later." };
 }
 
 function acceptance(answer: Answer): Judgement {
@@ -176,7 +179,7 @@ function judge(answer: Answer, offset: number, { target }: TransferOptions): Jud
   if (CONFIGURATION.has(status)) return { kind: "deferred", retryAfterMs, isConfiguration: true, reason };
   // 409 with an offset: somebody else moved it. 422 after resuming: the receiver's older bytes may be bad, not ours.
   const isOffset = status === 409 && headers[HEADER.offset] !== undefined;
-  if (isOffset || (status === 422 && offset > 0)) return { kind: "interrupted", isReached: true, reason };
+  if (isOffset || (status === 422 && offset > 0)) return { kind: "interrupted", offset, reason };
   // Only a receiver's own word sets a batch aside: a proxy or a hotel's login page answers 400 to anything.
   const isReceiver = headers[HEADER.limit] !== undefined;
   if (PERMANENT.has(status) && isReceiver) return { kind: "rejected", reason };

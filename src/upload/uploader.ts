@@ -83,7 +83,7 @@ export type UploaderStatus = {
 const POLL_MS = 1_000; // how soon a new batch or an open gate is seen without a wake-up
 const GATE_POLL_MS = 250; // a closing gate stops a transfer within a second
 const RETRY_AFTER_MS_MAX = 3_600_000; // a receiver that says "tomorrow" is asked again in an hour
-const PROGRESS_BYTES = 1_048_576; // an attempt that brought so much home was a success for the back-off
+const PROGRESS_BYTES = 1_048_576; // so much more at the receiver is a success for the back-off
 
 type Target = UploaderOptions["receivers"][number] & {
   readonly agent: Agent;
@@ -108,6 +108,7 @@ export class Uploader {
   #lastResult = "";
   #alarm = "";
   #isReachable = true;
+  #progress = { batchId: "", offset: 0 };
   readonly #proven = new Set<string>();
   /** Ends the rest between two steps. */
   #rest = new AbortController();
@@ -271,12 +272,20 @@ export class Uploader {
         return;
       case "interrupted":
         if (signal.aborted || !this.#decide().isOpen) return; // we stopped it ourselves; the gate says when to go on
-        if (result.sentBytes >= PROGRESS_BYTES) this.#backOff.succeed(batch.id);
-        this.#backOff.fail(result.isReached ? batch.id : undefined, 0, nowMs);
+        if (this.#hasProgressed(batch.id, result.offset)) this.#backOff.succeed(batch.id);
+        this.#backOff.fail(result.offset === undefined ? undefined : batch.id, 0, nowMs);
         return;
       default:
         unreachable(result);
     }
+  }
+
+  /** By the receiver's own word, since the last time it was asked this. */
+  #hasProgressed(batchId: string, offset = 0): boolean {
+    const isSame = this.#progress.batchId === batchId;
+    if (isSame && offset < this.#progress.offset + PROGRESS_BYTES) return false;
+    this.#progress = { batchId, offset };
+    return isSame;
   }
 
   #accept(batch: Batch, target: Target, receipt: Receipt | undefined): void {
@@ -355,7 +364,7 @@ export class Uploader {
 
   #setReachable(result: AttemptResult): void {
     if (result.kind === "rejected" && result.sentBytes === 0) return; // may not have asked at all
-    const isReachable = result.kind !== "interrupted" || result.isReached;
+    const isReachable = result.kind !== "interrupted" || result.offset !== undefined;
     if (isReachable === this.#isReachable) return;
     this.#isReachable = isReachable;
     const receiver = this.#target?.url;
