@@ -1,0 +1,57 @@
+/**
+ * A stretch of the ring, or an episode's files, as one MCAP file: stored chunks are copied as they lie; only those
+ * that cross the edges or mix wanted and unwanted topics are made anew. The file is whole or absent.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { McapFile, profileOf } from "../ring/mcap-file.ts";
+import { type ChunkSource, windowChunks } from "../ring/window.ts";
+
+export type ExportOptions = {
+  /** Both ends belong to the range. */
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly wantsTopic: (topic: string) => boolean;
+  readonly signal: AbortSignal;
+  /** How far log_time has come. */
+  readonly onProgress?: (atNs: bigint) => void;
+};
+
+export type McapExport = {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly messages: number;
+  /** Messages of each topic. */
+  readonly topics: Readonly<Record<string, number>>;
+  /** Chunks that could not be read, with the reason. */
+  readonly damaged: readonly string[];
+};
+
+/** Rejects with the signal's reason; then there is no file. */
+export async function exportMcap(source: ChunkSource, path: string, options: ExportOptions): Promise<McapExport> {
+  const channels = source.channels();
+  const wanted = new Map([...channels].filter(([, { topic }]) => options.wantsTopic(topic)));
+  const damaged: string[] = [];
+  const chunks = windowChunks(source, {
+    ...{ startNs: options.startNs, endNs: options.endNs },
+    wants: ({ id }) => wanted.has(id),
+    isCut: () => true,
+    onDamaged: (_, { message }) => damaged.push(message),
+  });
+  using file = McapFile.create(path, profileOf(wanted));
+  for (const chunk of chunks) {
+    options.signal.throwIfAborted();
+    file.addChunk(chunk, channels);
+    options.onProgress?.(chunk.endNs);
+    await nextTurn();
+  }
+  options.signal.throwIfAborted();
+  const finished = file.finish();
+  const topics: Record<string, number> = {};
+  for (const [id, count] of file.counts) {
+    const { topic = "" } = channels.get(id) ?? {};
+    topics[topic] = (topics[topic] ?? 0) + Number(count);
+  }
+  const messages = Object.values(topics).reduce((sum, count) => sum + count, 0);
+  return { path, ...finished, messages, topics, damaged };
+}
