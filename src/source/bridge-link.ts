@@ -12,7 +12,8 @@ import { BridgeTransport, type FrameDrop, type TransportOptions } from "./bridge
 
 export type CallResult =
   | { readonly kind: "ok"; readonly values: unknown }
-  | { readonly kind: "failed"; readonly reason: string };
+  | { readonly kind: "failed"; readonly reason: string }
+  | { readonly kind: "unanswered"; readonly reason: string };
 
 type Delivery = (message: unknown, frameBytes: number, arrivalNs: bigint) => void;
 
@@ -108,7 +109,8 @@ export class BridgeLink {
         this.#pendingById.delete(id);
         resolve(result);
       };
-      const timer = setTimeout(() => settle(failed(`no answer within ${timeoutMs} ms`)), timeoutMs);
+      const unanswered = { kind: "unanswered", reason: `no answer within ${timeoutMs} ms` } as const;
+      const timer = setTimeout(() => settle(unanswered), timeoutMs);
       this.#pendingById.set(id, settle);
       this.#ros.on(id, (answer) => settle(toResult(answer)));
       this.#ros.on(`status:${id}`, (status) => this.#onStatus(status, (text) => settle(failed(text))));
@@ -116,8 +118,8 @@ export class BridgeLink {
     });
   }
 
-  close(): void {
-    this.#transport.close();
+  close(reason: string): void {
+    this.#transport.closeBecause(reason);
   }
 
   #onStatus(status: RosbridgeMessage, onError: (text: string) => void): void {

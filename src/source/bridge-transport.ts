@@ -27,6 +27,12 @@ export type TransportOptions = {
   readonly closeTimeoutMs: number;
 };
 
+/**
+ * rosbridge_suite cuts a JSON message over its max_message_size into pieces and numbers all such messages 0, so that
+ * nobody can put them together (roslib drops them without a word).
+ */
+const UNUSABLE_FRAGMENT = /^\{"op": ?"fragment", ?"id": ?(0|null),/;
+
 export type FrameDrop = {
   readonly topic: string;
   readonly reason: LossReason;
@@ -73,7 +79,11 @@ export class BridgeTransport extends AbstractTransport {
   }
 
   close(): void {
-    this.#endAs("this side closed the connection");
+    this.closeBecause("this side closed the connection");
+  }
+
+  closeBecause(reason: string): void {
+    this.#endAs(reason);
     this.#socket.close();
     this.#closeTimer ??= setTimeout(() => this.#socket.terminate(), this.#options.closeTimeoutMs);
   }
@@ -150,6 +160,7 @@ export class BridgeTransport extends AbstractTransport {
       return;
     }
     if (isBinary && this.#reader.read(frame)) this.#deliver();
+    else if (!isBinary && UNUSABLE_FRAGMENT.test(frame.toString("latin1", 0, 64))) this.#dropFragment(frame);
     else this.#decode(frame, isBinary);
   }
 
@@ -170,6 +181,14 @@ export class BridgeTransport extends AbstractTransport {
     if (this.#decodeError === undefined) return;
     const detail = describeError(this.#decodeError);
     this.#onDrop({ topic: peekTopic(frame), reason: "malformed_frame", bytes: frame.length, detail });
+  }
+
+  /** Counted at the first piece: only that one begins with the operation and its topic. */
+  #dropFragment(frame: Buffer): void {
+    const start = frame.toString("latin1", 0, 512).replaceAll("\\", "");
+    const topic = peekTopic(Buffer.from(start, "latin1"));
+    const detail = "the message is larger than the bridge's max_message_size, and its pieces have no id";
+    if (topic !== "") this.#onDrop({ topic, reason: "oversized_frame", bytes: frame.length, detail });
   }
 
   #dropUnread(): void {

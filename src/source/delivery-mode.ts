@@ -86,11 +86,18 @@ export class DeliveryMode {
    * undefined: not known yet.
    */
   step(nowMs: number, isPublished: boolean | undefined): boolean {
-    if (isPublished === false) this.#publishedMs = undefined;
+    if (isPublished === false) this.#onUnpublished();
     else if (isPublished) this.#publishedMs ??= nowMs;
     if (this.#count > 0) return this.#stepDelivering(nowMs);
     if (this.#left !== undefined) return this.#stepTrying(nowMs, this.#left);
     return isPublished === true && this.#stepSilent(nowMs, this.#publishedMs ?? nowMs);
+  }
+
+  /** The next publisher may need another subscription: a bridge for ROS 2 fits its QoS to those it finds at the time. */
+  #onUnpublished(): void {
+    this.#publishedMs = undefined;
+    this.#count = 0;
+    this.#left = undefined;
   }
 
   #stepDelivering(nowMs: number): boolean {

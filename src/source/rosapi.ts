@@ -7,6 +7,9 @@ export type DiscoveredTopic = { readonly topic: string; readonly type: string };
 const TOPICS_MAX = 10_000;
 /** rosapi reads the definition of every type from files for each answer. */
 const DEFINITIONS_PATIENCE = 3;
+const STUCK_PATIENCE = 3;
+/** What rosapi for ROS 2 says in place of a definition that it does not find. */
+const NO_DEFINITION = "# failed to get full definition text";
 
 /** Every answer is undefined where rosapi is not there, fails, or takes too long. */
 export class Rosapi {
@@ -14,6 +17,10 @@ export class Rosapi {
   failure = "";
   readonly #link: BridgeLink;
   readonly #timeoutMs: number;
+  #hasAnswered = false;
+  /** Since when, and how often in a row, no answer came. */
+  #unansweredMs = 0;
+  #unansweredCount = 0;
 
   constructor(link: BridgeLink, timeoutMs: number) {
     this.#link = link;
@@ -36,18 +43,34 @@ export class Rosapi {
       .filter(({ topic, type }) => topic !== "" && type !== "");
   }
 
-  /** Full definitions by type name. Slow on the bridge's side, and one bad type may fail it for all. */
+  /** Full definitions by type name, "" where there is none. Slow on the bridge's side, and one bad type may fail it for all. */
   async listDefinitions(): Promise<ReadonlyMap<string, string> | undefined> {
     const values = await this.#call("topics_and_raw_types", "TopicsAndRawTypes", {}, DEFINITIONS_PATIENCE);
     if (values === undefined) return undefined;
     const texts = stringsOf(values.typedefs_full_text);
-    return new Map(stringsOf(values.types).map((type, index) => [type, texts[index] ?? ""]));
+    const known = (text: string) => (text.startsWith(NO_DEFINITION) ? "" : text);
+    return new Map(stringsOf(values.types).map((type, index) => [type, known(texts[index] ?? "")]));
   }
 
   /** Names of the nodes that publish a topic. */
   async listPublishers(topic: string): Promise<readonly string[] | undefined> {
     const values = await this.#call("publishers", "Publishers", { topic });
     return values === undefined ? undefined : stringsOf(values.publishers);
+  }
+
+  /**
+   * It answered on this connection and has not for long. rosbridge_suite for ROS 2 reads nothing more from a
+   * connection while a call of it waits, and a call into a service that died waits for ever.
+   */
+  get isStuck(): boolean {
+    const isLong = performance.now() - this.#unansweredMs > STUCK_PATIENCE * this.#timeoutMs;
+    return this.#hasAnswered && this.#unansweredCount >= STUCK_PATIENCE && isLong;
+  }
+
+  #noteAnswer(hasCome: boolean): void {
+    this.#hasAnswered ||= hasCome;
+    if (hasCome) this.#unansweredCount = 0;
+    else if (this.#unansweredCount++ === 0) this.#unansweredMs = performance.now() - this.#timeoutMs;
   }
 
   /** rosbridge_suite finds the type by itself, whatever stands here. */
@@ -58,6 +81,7 @@ export class Rosapi {
     }
     const timeoutMs = patience * this.#timeoutMs;
     const result = await this.#link.call(`/rosapi/${name}`, `rosapi_msgs/srv/${type}`, args, timeoutMs);
+    this.#noteAnswer(result.kind !== "unanswered");
     if (result.kind === "ok" && isValues(result.values)) return result.values;
     this.failure = result.kind === "ok" ? "an answer without values" : result.reason;
     return undefined;

@@ -46,7 +46,7 @@ const ROSBRIDGE_DEFAULTS: Omit<RosbridgeOptions, "url"> = {
   stepMs: 1000,
   callTimeoutMs: 10_000,
   reconnectMs: 500,
-  reconnectMsMax: 15_000,
+  reconnectMsMax: 5000,
 };
 
 /** A connection that lived this long was a good one: the next back-off starts from the beginning. */
@@ -140,7 +140,7 @@ export class RosbridgeSource implements Source {
   /** Unsubscribes first: a bridge may keep a topic's form for as long as anybody holds it. */
   #closeLink(link: BridgeLink): void {
     this.#detachAll();
-    link.close();
+    link.close("this side stopped");
   }
 
   #detachAll(): void {
@@ -150,14 +150,15 @@ export class RosbridgeSource implements Source {
   async #tend(link: BridgeLink, signal: AbortSignal): Promise<void> {
     const rosapi = new Rosapi(link, this.#options.callTimeoutMs);
     this.#arrangeAll();
-    await Promise.all([this.#discover(rosapi, signal), this.#watchSilence(rosapi, signal)]);
+    await Promise.all([this.#discover(link, rosapi, signal), this.#watchSilence(rosapi, signal)]);
   }
 
-  async #discover(rosapi: Rosapi, signal: AbortSignal): Promise<void> {
+  async #discover(link: BridgeLink, rosapi: Rosapi, signal: AbortSignal): Promise<void> {
     const version = await rosapi.askVersion();
     while (!signal.aborted) {
       const found = await rosapi.listTopics();
       this.#noteRosapi(found !== undefined, rosapi.failure);
+      if (rosapi.isStuck) link.close("rosapi stopped answering, and the bridge may have stopped listening with it");
       const topics = this.#withConfigured(found ?? []);
       if (found !== undefined && this.#needsDefinitions(topics)) await this.#learnDefinitions(rosapi);
       if (signal.aborted) return;

@@ -83,9 +83,9 @@ export class TopicSubscription {
     return toMs(this.#deps.clock.monotonicNs() - this.#silentSinceNs) >= this.#options.silenceMs;
   }
 
-  /** What was found out about its publishers; undefined: nobody could say. */
+  /** What was found out about its publishers; undefined: nobody could say, and what was known stands. */
   setPublishers(names: readonly string[] | undefined): void {
-    this.#publishers = { isAsked: true, names };
+    this.#publishers = { isAsked: true, names: names ?? this.#publishers.names };
   }
 
   /** Changes the form of delivery where that is due, and says once why a topic is silent. */

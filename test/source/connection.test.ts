@@ -146,6 +146,20 @@ describe("a bad frame costs itself and a counter, never the connection", () => {
     expect(running.sink.drops).toEqual([]);
   });
 
+  test("a JSON message that the bridge cut into pieces without an id is counted once, under its topic", async () => {
+    await using bridge = await openBridge();
+    await using running = new RunningSource(bridge.url);
+    await untilFlowing(bridge, running);
+    const whole = JSON.stringify({ op: "publish", topic: "/imu", msg: { data: "x".repeat(900) } });
+    const piece = (num: number, data: string) =>
+      `{"op": "fragment", "id": 0, "data": ${JSON.stringify(data)}, "num": ${num}, "total": 1.9}`;
+    bridge.sendFrame(piece(0, whole.slice(0, 500)));
+    bridge.sendFrame(piece(1, whole.slice(500)));
+    await untilFlowing(bridge, running);
+    const bytes = piece(0, whole.slice(0, 500)).length;
+    expect(running.sink.drops).toEqual([{ topic: "/imu", reason: "oversized_frame", count: 1, bytes }]);
+  });
+
   test("only one beyond the hard bound closes the connection: counted, and made anew", async () => {
     await using bridge = await openBridge();
     await using running = new RunningSource(bridge.url);
@@ -175,7 +189,7 @@ describe("a service call", () => {
     await using running = new RunningSource(bridge.url, { callTimeoutMs: 50 });
     await untilFlowing(bridge, running);
     const answer = await running.source.callService("/mute", "x/Y", {});
-    expect(answer).toEqual({ kind: "failed", reason: "no answer within 50 ms" });
+    expect(answer).toEqual({ kind: "unanswered", reason: "no answer within 50 ms" });
   });
 
   test("in flight at a disconnect is answered at once, not at its deadline", async () => {

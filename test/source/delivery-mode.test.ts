@@ -87,3 +87,12 @@ test("what went by while raw was taken up again is counted by the interval", () 
   expect(mode.takeLostCount()).toBe(3);
   expect(mode.takeLostCount()).toBe(0);
 });
+
+test("a form that delivered is open to doubt again when its publisher has gone and another one stays silent", () => {
+  const mode = new DeliveryMode(OPTIONS, 0);
+  mode.onMessage(true, 1000);
+  expect(mode.step(100_000, true)).toBe(false);
+  expect(mode.step(101_000, false)).toBe(false);
+  expect(mode.step(102_000, true)).toBe(false);
+  expect(mode.step(112_000, true)).toBe(true);
+});

@@ -121,3 +121,37 @@ test("a bridge that only has JSON is never asked for another form", async () => 
   await waitMs(400);
   expect(bridge.told("subscribe", "/quiet")).toHaveLength(1);
 });
+
+test("rosapi that dies in the middle of a call costs one reconnection: the bridge may have stopped listening", async () => {
+  await using bridge = await FakeBridge.open();
+  bridge.topics.set("/imu", PUBLISHED);
+  await using running = new RunningSource(bridge.url, { callTimeoutMs: 30 });
+  await until(() => bridge.isSubscribed("/imu"));
+  for (const name of bridge.services.keys()) bridge.services.set(name, () => undefined);
+  await until(() => bridge.connectionCount === 2);
+  expect(running.sink.states[1]?.reason).toMatch(/rosapi stopped answering/);
+  await waitMs(500);
+  expect(bridge.connectionCount).toBe(2);
+  expect(bridge.publish("/imu", Buffer.from([1]))).toBe(1);
+  await until(() => running.sink.raw.length === 1);
+});
+
+test("what is known of the publishers outlives a rosapi that falls silent", async () => {
+  await using bridge = await FakeBridge.open();
+  bridge.topics.set("/imu", PUBLISHED);
+  await using running = new RunningSource(bridge.url);
+  await until(() => running.status("/imu")?.publishers !== undefined);
+  bridge.services.delete("/rosapi/publishers");
+  const calls = () => bridge.told("call_service").filter(({ service }) => service === "/rosapi/publishers").length;
+  const before = calls();
+  await until(() => calls() > before + 1);
+  expect(running.status("/imu")?.publishers).toEqual(["/driver"]);
+});
+
+test("a text that only says that there is no definition is none", async () => {
+  await using bridge = await FakeBridge.open();
+  bridge.topics.set("/odd", { type: "a/msg/B", definition: "# failed to get full definition text for a/msg/B: gone" });
+  await using running = new RunningSource(bridge.url);
+  await until(() => running.sink.announcements.length === 1);
+  expect(running.sink.announcements[0]?.schemaText).toBeUndefined();
+});
