@@ -81,6 +81,10 @@ class Reporter {
   }
 }
 
+export function disabledStatus(rule: Rule): RuleStatus {
+  return new Reporter(rule, () => {}).status("disabled", [], "switched off");
+}
+
 type Watch = { readonly subject: Subject; readonly edge: Edge };
 
 class DetectorRule implements BoundRule {
@@ -205,7 +209,7 @@ class ExpressionRule implements BoundRule {
     const missing = [...this.rule.inputs].filter(([name]) => !this.#feeds.has(name));
     const wanted = missing.map(([name, spec]) => `${name}: ${spec.topic ?? spec.types.join(" or ")}`);
     const reason = this.#reason ?? `no such topic yet: ${wanted.join(", ")}`;
-    return this.#reporter.status(this.rule.isEnabled ? "waiting" : "disabled", boundTo, reason);
+    return this.#reporter.status("waiting", boundTo, reason);
   }
 
   #bind(): void {

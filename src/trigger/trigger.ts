@@ -8,7 +8,7 @@
 import type { Channel } from "../model/channel.ts";
 import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
 import type { Log } from "../telemetry/log.ts";
-import { type BoundRule, openRule, type RuleStatus } from "./bound-rule.ts";
+import { type BoundRule, disabledStatus, openRule, type RuleStatus } from "./bound-rule.ts";
 import { Feed } from "./feed.ts";
 import type { Rule } from "./rule.ts";
 import { RuleClock } from "./rule-clock.ts";
@@ -80,7 +80,9 @@ export class Trigger {
   }
 
   status(): RuleStatus[] {
-    return this.#bound.map((bound) => bound.status());
+    return this.#rules.map(
+      (rule) => this.#bound.find((bound) => bound.rule === rule)?.status() ?? disabledStatus(rule),
+    );
   }
 
   #feedOf(channel: Channel): Feed {

@@ -9,6 +9,7 @@
 export type WindowKind = "min" | "max" | "mean" | "stddev";
 
 const SAMPLES_MAX = 8192; // eight seconds at 1 kHz, 128 KiB a window
+const CANCELLED = 1.0001; // of a leaving sample's own square: less would be left than rounding leaves
 
 export class SlidingWindow {
   readonly #kind: WindowKind;
@@ -104,8 +105,9 @@ export class SlidingWindow {
   #removeMoment(value: number): void {
     if (this.#kind === "min" || this.#kind === "max") return;
     this.#removals += 1;
-    // Rounding errors add up over removals: sum afresh once in a while.
-    if (this.#count === 0 || this.#removals >= SAMPLES_MAX) {
+    // Rounding errors add up over removals, and drown what is left when a large value leaves: sum afresh.
+    const isDrowned = this.#squares < CANCELLED * (value - this.#mean) ** 2;
+    if (this.#count === 0 || isDrowned || this.#removals >= SAMPLES_MAX) {
       this.#sumAfresh();
       return;
     }

@@ -1,7 +1,8 @@
 /**
  * Lost grasp, slip and missed grasp: three detectors over one picture of the hand (`Grasp`).
  *
- * - `lost_grasp`: the fingers yield where they held something, without having been told to open.
+ * - `lost_grasp`: the fingers yield where they held something, without having been told to open; or they are opened
+ *   while the palm still sees the object on its way out.
  * - `slip`: while the fingers hold, a distance sensor in the palm sees the object move away by more than `slip_m`
  *   and stay; what ends as a loss is a loss and no slip.
  * - `missed_grasp`: the fingers closed all the way where they meant to hold something.
@@ -33,7 +34,8 @@ const parametersSchema = z.strictObject({
   settle_ms: z.number().min(20).default(120),
   /** Whether finger positions fall or rise as they close. */
   closes: z.enum(["auto", "down", "up"]).default("auto"),
-  slip_m: z.number().positive().default(0.01),
+  /** The object tilting in the hand and the sensor's noise account for several millimetres. */
+  slip_m: z.number().positive().default(0.012),
   carry_ms: z.number().min(0).default(1500),
   rest_ms: z.number().min(0).default(4000),
   give_up_ms: z.number().min(100).default(6000),
@@ -244,7 +246,6 @@ class Hand {
         this.#fail("missed", { position: event.x });
         break;
       case "lost":
-        this.#slide = undefined;
         this.#fail("lost", { position: event.x, held_ms: event.heldMs });
         break;
       case "released":
@@ -265,6 +266,13 @@ class Hand {
   }
 
   #release(heldMs: number): void {
+    const slideM = this.#slidM();
+    const isLeaving = this.#nowMs - (this.#slide?.grewMs ?? 0) < SLIDE_OVER_MS && slideM >= this.#parameters.slip_m;
+    if (isLeaving && this.#slide?.isTold === false) this.#fail("lost", { slide_m: slideM, held_ms: heldMs });
+    else this.#letGo(heldMs);
+  }
+
+  #letGo(heldMs: number): void {
     this.#tellSlide();
     this.#slide = undefined;
     if (!this.#hasFailed) return;
@@ -280,13 +288,18 @@ class Hand {
   }
 
   #tellSlide(): void {
-    const slide = this.#slide;
-    if (slide === undefined || slide.isTold || slide.atM - slide.fromM < this.#parameters.slip_m) return;
-    slide.isTold = true;
-    this.#fail("slip", { slide_m: slide.atM - slide.fromM });
+    const slideM = this.#slidM();
+    if (this.#slide === undefined || this.#slide.isTold || slideM < this.#parameters.slip_m) return;
+    this.#slide.isTold = true;
+    this.#fail("slip", { slide_m: slideM });
+  }
+
+  #slidM(): number {
+    return this.#slide === undefined ? 0 : this.#slide.atM - this.#slide.fromM;
   }
 
   #fail(failure: Failure, values: Readonly<Record<string, number>>): void {
+    if (failure !== "slip") this.#slide = undefined;
     this.#hasFailed = true;
     this.#isRetrying = false;
     if (failure !== this.#failure) return;
