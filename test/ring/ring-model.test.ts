@@ -7,6 +7,7 @@ import {
   describeMessage,
   LIGHT,
   MS,
+  miscounts,
   noise,
   Rig,
   type RigOptions,
@@ -38,6 +39,7 @@ class Model {
   readonly promised = new Map<string, Known>();
   readonly holds = new Map<string, { startNs: bigint; endNs: bigint }>();
   seed = 0;
+  isRestarted = false;
 
   constructor() {
     this.rig = new Rig(OPTIONS);
@@ -81,6 +83,7 @@ class Model {
 
   /** As capture does: the holds are in the journal and set again. */
   restart(): void {
+    this.isRestarted = true;
     this.rig = this.rig.reopen(OPTIONS);
     for (const [id, { startNs, endNs }] of this.holds) this.rig.ring.hold(id, startNs, endNs);
   }
@@ -163,6 +166,7 @@ test("whatever is asked of it, the ring gives back what it promised and nothing 
         model.rig.builder.flushAll();
         model.rig.ring.commit();
         model.check();
+        if (!model.isRestarted) expect(miscounts(model.rig)).toEqual([]);
       } finally {
         model.rig.remove();
       }

@@ -167,6 +167,15 @@ export function brokenIdentities(rig: Rig): string[] {
     .map((counts) => JSON.stringify(counts));
 }
 
+/** Everything was flushed: what the ledger says it received is what the publisher sent. */
+export function miscounts(rig: Rig): string[] {
+  const received = new Map(rig.ledger.snapshot().map((counts) => [counts.topic, counts.received]));
+  return rig.ring.channels.flatMap(({ id, topic }) => {
+    const sent = rig.sent.filter(({ channelId }) => channelId === id).length;
+    return (received.get(topic) ?? 0) === sent ? [] : [`${topic}: sent ${sent}, received ${received.get(topic)}`];
+  });
+}
+
 /** What a reader must give, in its order. */
 export function expectedOf(sent: readonly Sent[]): string[] {
   return sent.map(({ channelId, logTimeNs, bytes }) => describeMessage(channelId, logTimeNs, bytes)).sort();

@@ -6,6 +6,7 @@ import {
   gotOf,
   LIGHT,
   MS,
+  miscounts,
   noise,
   Rig,
   START_NS,
@@ -49,6 +50,7 @@ test("a heavy topic is on disk at its baseline rate, and at full rate once promo
   rig.settle();
   const images = () => rig.readAll().filter(({ channelId }) => channelId === 2);
   expect(images().length).toBe(5);
+  expect(miscounts(rig)).toEqual([]);
   expect(brokenIdentities(rig)).toEqual([]);
   rig.ring.hold("episode", START_NS, rig.nowNs);
   rig.ring.promote(START_NS, rig.nowNs, START_NS + 2000n * MS);
@@ -90,6 +92,40 @@ test("what the memory tier lets go is counted as reduced, unless a hold wants it
         channelId === 2 && logTimeNs >= START_NS + 1000n * MS && logTimeNs < START_NS + 2000n * MS,
     );
   expect(held.length).toBe(20);
+});
+
+test("a hold without a promotion keeps its chunks from expiring in memory", () => {
+  using rig = new Rig({ classes: [LIGHT, topicClass("camera", { memoryMs: 2000 })] });
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  runSecond(rig);
+  rig.ring.hold("episode", START_NS, rig.nowNs - 1n);
+  for (let second = 0; second < 4; second += 1) runSecond(rig);
+  rig.settle();
+  const held = rig.readAll().filter(({ channelId, logTimeNs }) => channelId === 2 && logTimeNs < START_NS + 1000n * MS);
+  expect(held.length).toBe(20);
+  expect(brokenIdentities(rig)).toEqual([]);
+});
+
+test("what is nearest the failure is on disk first", () => {
+  using rig = new Rig();
+  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS);
+  for (let second = 0; second < 6; second += 1) runSecond(rig);
+  rig.settle();
+  const focusNs = START_NS + 3000n * MS;
+  const countNear = () =>
+    rig
+      .readAll()
+      .filter(
+        ({ channelId, logTimeNs }) =>
+          channelId === 2 && logTimeNs > focusNs - 900n * MS && logTimeNs < focusNs + 900n * MS,
+      ).length;
+  rig.ring.promote(START_NS, rig.nowNs, focusNs);
+  for (let step = 0; step < 6; step += 1) rig.ring.step(0);
+  rig.ring.commit();
+  expect(rig.ring.status().backlogBytes).toBeGreaterThan(0);
+  expect(countNear()).toBeGreaterThanOrEqual(35);
 });
 
 test("a restart finds everything committed, and goes on behind it", () => {
