@@ -1,6 +1,7 @@
 /** The command line: which commands there are and what they take. Each command's work is in its own file. */
 import { Command } from "commander";
 import { VERSION } from "../daemon/version.ts";
+import { type BacktestCommandOptions, runBacktest } from "./backtest.ts";
 import { runBatches, runPause, runResume } from "./batches.ts";
 import { type CaptureOptions, runCapture } from "./capture.ts";
 import { runCheck } from "./check.ts";
@@ -90,6 +91,11 @@ command(
   .option("--rate <x>", "times the recorded speed", "1")
   .option("--loop", "begin again at the end")
   .action((files: string[], options: ReplayCommandOptions) => finish(options, () => runReplayCommand(files, options)));
+command(program, "backtest", "what the rules would have caught in recordings", "lode backtest run.mcap --rules my.yaml")
+  .argument("<path...>", "recordings (.mcap, .bag, .db3)")
+  .option("--rules <file...>", "these rules instead of the configured ones")
+  .option("--exclude <glob...>", "topics that the rules must not see")
+  .action((paths: string[], options: BacktestCommandOptions) => finish(options, () => runBacktest(paths, options)));
 command(
   program,
   "demo",
