@@ -19,13 +19,7 @@ export async function openBag(path: string): Promise<Recording> {
 }
 
 async function readIndex(path: string, file: FileHandle): Promise<Recording> {
-  const bag = await openFile(file);
-  if ((bag.header?.indexPosition ?? 0) === 0)
-    throw new Fault(
-      "broken_recording",
-      `${path} has no index: its recorder did not finish.`,
-      "Run `rosbag reindex` on it.",
-    );
+  const bag = await openFile(path, file);
   const connections = [...bag.connections.values()];
   if (connections.length === 0) throw nothingToServe(path, []);
   const indexByConnection = new Map(connections.map((connection, index) => [connection.conn, index]));
@@ -49,7 +43,7 @@ async function readIndex(path: string, file: FileHandle): Promise<Recording> {
   };
 }
 
-async function openFile(file: FileHandle): Promise<Bag> {
+async function openFile(path: string, file: FileHandle): Promise<Bag> {
   const { size } = await file.stat();
   const read = async (offset: number, length: number): Promise<Uint8Array> => {
     // The reader asks for 4 kB of header, whatever the size of the file.
@@ -65,6 +59,12 @@ async function openFile(file: FileHandle): Promise<Bag> {
     ]),
   );
   const bag = new Bag({ read, size: () => size }, { parse: false, decompress });
+  if ((await bag.reader.readHeader()).indexPosition === 0)
+    throw new Fault(
+      "broken_recording",
+      `${path} has no index: its recorder did not finish.`,
+      "Run `rosbag reindex` on it.",
+    );
   await bag.open();
   return bag;
 }
@@ -76,7 +76,7 @@ async function* readMessages(
   indexByConnection: ReadonlyMap<number, number>,
 ): AsyncGenerator<RecordedMessage, void, void> {
   try {
-    const bag = await openFile(file);
+    const bag = await openFile(path, file);
     // From zero, not from the first chunk's start: chunks need not be in order.
     for await (const event of bag.messageIterator({ start: { sec: 0, nsec: 0 } })) {
       const channelIndex = indexByConnection.get(event.connectionId);

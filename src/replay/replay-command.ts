@@ -34,9 +34,10 @@ export type ReplayDeps = RecordingDeps & { readonly clock?: Clock };
 export type ReplaySummary = {
   readonly played: readonly ({ readonly path: string } & PlayResult)[];
   /** What the bridge published and sent, and what it did not, per topic. */
-  readonly topics: ReadonlyMap<string, Readonly<TopicCounts>>;
+  readonly topics: readonly TopicSummary[];
 };
 
+type TopicSummary = { readonly topic: string } & Readonly<TopicCounts>;
 type Opened = { readonly recording: Recording; readonly publishers: readonly Publisher[] };
 
 const SETTLE_MS = 1000;
@@ -66,7 +67,7 @@ export async function runReplay(
     do played.push(...(await playAll(opened, server, options.rate, clock, io, signal)));
     while (options.isLooping && !signal.aborted);
   }
-  const topics = server.sentCounts();
+  const topics = [...server.sentCounts()].map(([topic, counts]) => ({ topic, ...counts }));
   for (const line of describeTopics(topics)) io.talk(line);
   return { played, topics };
 }
@@ -112,12 +113,12 @@ function announce(recording: Recording, io: ReplayIo): void {
 }
 
 /** One line a topic that had messages. */
-function describeTopics(topics: ReadonlyMap<string, Readonly<TopicCounts>>): string[] {
-  const busy = [...topics].filter(([, counts]) => counts.published > 0).sort(([a], [b]) => (a < b ? -1 : 1));
-  return busy.map(([name, counts]) => {
+function describeTopics(topics: readonly TopicSummary[]): string[] {
+  const busy = topics.filter(({ published }) => published > 0).sort((a, b) => (a.topic < b.topic ? -1 : 1));
+  return busy.map((counts) => {
     const lost = (["dropped", "throttled", "oversized", "unencodable"] as const)
       .filter((key) => counts[key] > 0)
       .map((key) => `, ${counts[key]} ${key}`);
-    return `  ${name}: ${counts.published} published, ${counts.sent} sent${lost.join("")}`;
+    return `  ${counts.topic}: ${counts.published} published, ${counts.sent} sent${lost.join("")}`;
   });
 }

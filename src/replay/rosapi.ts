@@ -2,7 +2,7 @@
  * The services of rosapi that tell a client what is there, as ROS 1's and ROS 2's own rosapi answer them.
  * Names, fields and empty answers are theirs; parameters, actions and type details are not served.
  */
-export type GraphTopic = {
+type GraphTopic = {
   readonly name: string;
   readonly schemaName: string;
   readonly schemaText: string;

@@ -89,7 +89,7 @@ test("messages keep their distances: none leaves before its time, and a thousand
   await until(() => arrivalsMs.length === 1001, "all messages");
   expect(arrivalsMs.filter((atMs, index) => atMs - startMs < index * 0.5 - 4)).toEqual([]);
   expect(result.durationMs).toBeGreaterThan(495);
-  expect(result.durationMs).toBeLessThan(1000); // a timer of its own for each would take 1.1 s at the least
+  expect(result.durationMs).toBeLessThan(1000);
 });
 
 test("a client that stalls is waited for, and the time is told; nothing is dropped", async () => {
@@ -177,8 +177,9 @@ test("several files play one after the other, and the summary says what was sent
     client.send({ op: "subscribe", topic, compression: "cbor-raw" });
   const summary = await done;
   expect(summary.played.map((result) => result.messages)).toEqual([3836, 13378]);
-  expect(summary.topics.get("/joint_states")).toMatchObject({ published: 984 + 3693, sent: 984 + 3693, dropped: 0 });
-  expect(summary.topics.get("/odom")).toMatchObject({ published: 751, sent: 0 });
+  const countsOf = (topic: string) => summary.topics.find((counts) => counts.topic === topic);
+  expect(countsOf("/joint_states")).toMatchObject({ published: 984 + 3693, sent: 984 + 3693, dropped: 0 });
+  expect(countsOf("/odom")).toMatchObject({ published: 751, sent: 0 });
   await until(() => client.binary.length === 984 + 3693 + 492, "everything that was sent");
   expect(lines.join("\n")).toContain("/joint_states: 4677 published, 4677 sent");
 });

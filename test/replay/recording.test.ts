@@ -84,7 +84,10 @@ test("damage inside an MCAP chunk is a fault, not wrong bytes", async () => {
   const middle = bytes.length >> 1;
   bytes.writeUInt8(bytes.readUInt8(middle) ^ 0x10, middle);
   writeFileSync(path, bytes);
-  await expect(readAll(path)).rejects.toMatchObject({ code: "broken_recording", hint: /mcap recover/ });
+  await expect(readAll(path)).rejects.toMatchObject({
+    code: "broken_recording",
+    hint: expect.stringMatching(/mcap recover/),
+  });
 });
 
 type WriterSettings = { readonly useChunks: boolean; readonly compression?: string };
@@ -138,7 +141,10 @@ test.each([
 test("an MCAP that a rosbridge cannot carry is refused, and the reason names its encoding", async () => {
   const path = join(temporaryFolder(), "json.mcap");
   await writeMcap(path, { useChunks: true }, [1, 2], "json");
-  await expect(openRecording(path, deps)).rejects.toMatchObject({ code: "unknown_recording", message: /only json/ });
+  await expect(openRecording(path, deps)).rejects.toMatchObject({
+    code: "unknown_recording",
+    message: expect.stringMatching(/only json/),
+  });
 });
 
 test("a .db3 brings its own definitions where it has them", async () => {
@@ -172,7 +178,10 @@ describe("a file that cannot be played is a fault with a hint", () => {
 
   test("one that is not there", async () => {
     const opened = openRecording("/nowhere/a.bag", deps);
-    await expect(opened).rejects.toMatchObject({ code: "unreadable_recording", message: /ENOENT/ });
+    await expect(opened).rejects.toMatchObject({
+      code: "unreadable_recording",
+      message: expect.stringMatching(/ENOENT/),
+    });
   });
 
   test("one that is no recording, whatever its name says", async () => {
@@ -182,7 +191,10 @@ describe("a file that cannot be played is a fault with a hint", () => {
 
   test("a bag that breaks off", async () => {
     const opened = openRecording(withBytes(turtlesim().subarray(0, 100_000)), deps);
-    await expect(opened).rejects.toMatchObject({ code: "broken_recording", hint: /rosbag reindex/ });
+    await expect(opened).rejects.toMatchObject({
+      code: "broken_recording",
+      hint: expect.stringMatching(/rosbag reindex/),
+    });
   });
 
   test("a bag whose recorder did not finish", async () => {
@@ -190,7 +202,10 @@ describe("a file that cannot be played is a fault with a hint", () => {
     const at = bytes.indexOf("index_pos=") + "index_pos=".length;
     bytes.fill(0, at, at + 8);
     const opened = openRecording(withBytes(bytes), deps);
-    await expect(opened).rejects.toMatchObject({ code: "broken_recording", message: /no index/ });
+    await expect(opened).rejects.toMatchObject({
+      code: "broken_recording",
+      message: expect.stringMatching(/no index/),
+    });
   });
 
   test("an MCAP that ends in its header", async () => {
@@ -205,7 +220,7 @@ describe("a file that cannot be played is a fault with a hint", () => {
     db.close();
     await expect(openRecording(path, deps)).rejects.toMatchObject({
       code: "unknown_recording",
-      message: /no ROS 2 bag/,
+      message: expect.stringMatching(/no ROS 2 bag/),
     });
   });
 

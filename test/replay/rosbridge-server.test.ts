@@ -168,6 +168,20 @@ test("several requests of one client on one topic count as one, with the least t
   expect(server.subscriberCount("/words")).toBe(0);
 });
 
+test("of several requests the least queue counts, and what still waits when the client goes is dropped", async () => {
+  const server = await openServer();
+  const words = server.advertise(WORDS);
+  const client = await PlainClient.open(server.url);
+  client.send({ ...PLAIN, id: "a", throttle_rate: 60_000, queue_length: 5 });
+  client.send({ ...PLAIN, id: "b", throttle_rate: 60_000, queue_length: 2 });
+  await client.settle();
+  for (const letter of "abcde") server.publish(words, cdrString(letter));
+  expect(server.sentCounts().get("/words")).toMatchObject({ sent: 1, dropped: 2 });
+  client.socket.close();
+  await until(() => server.clientCount === 0, "the client's leave");
+  expect(server.sentCounts().get("/words")).toMatchObject({ sent: 1, dropped: 4 });
+});
+
 test("a stalled client loses its oldest messages, each counted, and nobody else is held up", async () => {
   const server = await openServer();
   const words = server.advertise(WORDS);
