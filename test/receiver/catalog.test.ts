@@ -113,7 +113,9 @@ test("a person finds the files by robot, time and rule; they are the blobs thems
   const folder = "received/arm-7/2026-03-01T14-06-40-lost_grasp-aaaaaa";
   const expected = [`${folder}/manifest.json`, `${folder}/heavy-1.mcap`];
   expect((await get("/v1/episodes/0198-e1aaaaaa")).json.files).toEqual(expected);
-  await expect.poll(async () => filesOf("0198-e1aaaaaa")).toEqual(expected.map((path) => join(fixture.folder, path)));
+  await expect
+    .poll(() => filesOf("0198-e1aaaaaa"), { timeout: 10_000 })
+    .toEqual(expected.map((path) => join(fixture.folder, path)));
   const path = join(fixture.folder, folder, "heavy-1.mcap");
   expect(readFileSync(path).equals(bytes)).toBe(true);
   expect(statSync(path).nlink).toBe(2);
@@ -126,7 +128,7 @@ async function filesOf(id: string): Promise<readonly string[]> {
 
 test("a rule's name cannot leave the folder of its robot", async () => {
   await putEpisode("0198-e1aaaaaa", "../../../evil rule", "failed");
-  await expect.poll(() => filesOf("0198-e1aaaaaa")).toHaveLength(1);
+  await expect.poll(() => filesOf("0198-e1aaaaaa"), { timeout: 10_000 }).toHaveLength(1);
   expect(readdirSync(join(fixture.folder, "received"))).toEqual(["arm-7"]);
   expect(readdirSync(join(fixture.folder, "received", "arm-7"))).toEqual([
     "2026-03-01T14-06-40-.._.._.._evil_rule-aaaaaa",

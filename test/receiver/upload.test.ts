@@ -4,9 +4,15 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { pinKeys, receiptFromHeader, receiptFromWire, verifyReceipt } from "../../src/protocol/receipt.ts";
-import { batchPath } from "../../src/protocol/wire.ts";
+import { batchPath, parseDescription } from "../../src/protocol/wire.ts";
+import { FolderBlobStore } from "../../src/receiver/blob-store.ts";
+import { SqliteCatalog } from "../../src/receiver/catalog.ts";
+import { openReceiptKey } from "../../src/receiver/receipt-key.ts";
+import { Uploads } from "../../src/receiver/uploads.ts";
+import { systemClock } from "../../src/std/clock.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { type Answer, ReceiverFixture, sendHttp, testBatch } from "../support/receiver-fixture.ts";
 
@@ -16,7 +22,7 @@ const log = { ...silentLog, error: (sentence: string) => void alarms.push(senten
 
 beforeEach(async () => {
   alarms.length = 0;
-  fixture = await ReceiverFixture.open({ batchBytesMax: 1_000_000, idleMs: 1500 }, log);
+  fixture = await ReceiverFixture.open({ batchBytesMax: 1_000_000, idleMs: 2500 }, log);
 });
 afterEach(() => fixture[Symbol.asyncDispose]());
 
@@ -214,12 +220,9 @@ test("a robot reaches only its own batches, and no reader's route; a reader writ
 
 test("tricks with paths and ids reach no file", async () => {
   for (const id of ["..%2f..%2fetc", "%2e%2e", "a%00b", "a%2fb", "x".repeat(65), ".hidden"]) {
-    const answer = await fixture.send(
-      "PUT",
-      `/v1/robots/arm-7/batches/${id}`,
-      testBatch("b1").headers,
-      Buffer.alloc(0),
-    );
+    const { headers, bytes } = testBatch("b1");
+    const path = `/v1/robots/arm-7/batches/${id}`;
+    const answer = await fixture.send("PUT", path, { ...headers, "upload-complete": "?1" }, bytes);
     expect([400, 404], id).toContain(answer.status);
   }
   expect((await fixture.send("GET", "/v1/robots/arm-7/batches/../../../etc/passwd")).status).toBe(404);
@@ -253,7 +256,9 @@ const partPath = (id: string) => join(fixture.folder, "parts", "arm-7", id);
 test("a newer request ends an older one that hangs, and goes on where that stopped", async () => {
   const batch = testBatch("b1", randomBytes(200_000));
   const older = beginUpload(batch, 150_000);
-  await expect.poll(() => existsSync(partPath("b1")) && statSync(partPath("b1")).size).toBe(150_000);
+  await expect
+    .poll(() => existsSync(partPath("b1")) && statSync(partPath("b1")).size, { timeout: 10_000 })
+    .toBe(150_000);
   const head = await fixture.head("b1");
   await older.closed;
   expect(head.headers["upload-offset"]).toBe("150000");
@@ -271,6 +276,35 @@ test("of many requests for one batch at once it is stored once, and everybody ma
   expect(receipts.size).toBe(1);
   expect((await fixture.put(batch)).status).toBe(200);
   expect(stored()).toEqual({ parts: 0, blobs: [batch.sha256] });
+});
+
+test("of two requests that find a batch free at the same instant, one is asked to come again", async () => {
+  const batch = testBatch("b1");
+  const description = parseDescription(batch.headers);
+  if ("problem" in description) throw new Error(description.problem);
+  using catalog = SqliteCatalog.open(join(fixture.folder, "receiver.db"));
+  const uploads = new Uploads(
+    { batchBytesMax: 1e6, freeBytesMin: 0, perRobotMax: 8 },
+    {
+      ...{ catalog, blobs: FolderBlobStore.open(fixture.folder), key: openReceiptKey(fixture.folder) },
+      ...{ clock: systemClock, log: silentLog, onCommitted: () => {} },
+    },
+  );
+  const send = (robot: string) =>
+    uploads.append({
+      ...{ robot, batch: "b1", description, offset: undefined, isComplete: true },
+      body: Readable.from([batch.bytes]),
+    });
+  const kinds = (await Promise.all([send("arm-7"), send("arm-7"), send("arm-9")])).map(({ kind }) => kind);
+  expect(kinds).toEqual(["receipted", "busy", "receipted"]);
+});
+
+test("a robot has so many uploads at the same time and no more", async () => {
+  const begun = Array.from({ length: 8 }, (_, index) => beginUpload(testBatch(`b${index}`), 100));
+  await expect.poll(() => stored().parts, { timeout: 10_000 }).toBe(8);
+  const answer = await fixture.put(testBatch("b9"));
+  expect([answer.status, answer.headers["retry-after"]]).toEqual([423, "2"]);
+  for (const { socket } of begun) socket.destroy();
 });
 
 test("a sender that stops in mid-body is let go after the idle time, and what came is kept", async () => {
