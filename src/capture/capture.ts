@@ -143,6 +143,7 @@ export class Capture {
   /** Lets deadlines fall due; `nowNs` is the present in log_time. To be called a few times a second. */
   tick(nowNs: bigint): void {
     this.#step({ kind: "tick", atNs: nowNs - SETTLE_NS });
+    if (this.#unrecorded.length > 0) return; // its batches must not come before its row
     const due = this.#settling.filter((episode) => episode.endNs + SETTLE_NS <= nowNs);
     this.#settling = this.#settling.filter((episode) => !due.includes(episode));
     for (const episode of due) this.#deps.onSealed(this.#edited(episode));
@@ -249,7 +250,7 @@ export class Capture {
     const { id, rule, outcome, attempts, startNs, endNs } = episode;
     ring.hold(id, startNs, endNs);
     // No promotion: the hold that began with the episode has sent everything since straight to the disk.
-    if (this.#state.open === undefined) ring.setFullRate(false);
+    ring.setFullRate(false); // after a split the next one's opening, which follows, turns it on again
     this.#settling.push(episode);
     log.info("An episode was sealed.", { episode_id: id, rule, outcome, attempts });
   }

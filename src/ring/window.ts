@@ -15,6 +15,7 @@ import type { McapChunk } from "./mcap-file.ts";
 import {
   RECORD_HEADER_BYTES,
   type RingMessage,
+  readRecord,
   recordChannelId,
   recordLogTimeNs,
   recordOffsets,
@@ -234,19 +235,28 @@ function* latchedChunks(
   wanted: ReadonlySet<number>,
   channels: ReadonlyMap<number, Channel>,
 ): Generator<WindowChunk> {
-  const crossing = [...source.chunks({ startNs: query.startNs, endNs: query.startNs, channelIds: wanted })].filter(
-    (chunk) => !isCutAt(chunk, query.isCut),
-  );
-  const messages = source
-    .latched(query.startNs - 1n)
-    .filter((message) => wanted.has(message.channelId))
-    .filter(({ channelId, logTimeNs }) => !crossing.some((chunk) => brings(chunk, channelId, logTimeNs)))
-    .toSorted((a, b) => Number(a.logTimeNs - b.logTimeNs));
-  const byClass = Map.groupBy(messages, ({ channelId }) => channels.get(channelId)?.className ?? "");
+  const messages = source.latched(query.startNs - 1n).filter((message) => wanted.has(message.channelId));
+  const lastByChannel = new Map(messages.map((message) => [message.channelId, { message, isBrought: false }]));
+  const edge = { startNs: query.startNs, endNs: query.startNs, channelIds: new Set(lastByChannel.keys()) };
+  // The ring remembers one message of a chunk, its last; the last before the window may be an earlier one of it.
+  for (const chunk of edge.channelIds.size === 0 ? [] : source.chunks(edge))
+    for (const message of messagesBefore(source, chunk, query)) {
+      const last = lastByChannel.get(message.channelId);
+      if (last !== undefined && message.logTimeNs >= last.message.logTimeNs)
+        lastByChannel.set(message.channelId, { message, isBrought: last.isBrought || !isCutAt(chunk, query.isCut) });
+    }
+  const missing = [...lastByChannel.values()].filter(({ isBrought }) => !isBrought).map(({ message }) => message);
+  const ordered = missing.toSorted((a, b) => Number(a.logTimeNs - b.logTimeNs));
+  const byClass = Map.groupBy(ordered, ({ channelId }) => channels.get(channelId)?.className ?? "");
   for (const [className, group] of byClass) yield chunkOfMessages("latched", className, group);
 }
 
-function brings(chunk: StoredChunk, channelId: number, logTimeNs: bigint): boolean {
-  const hasChannel = chunk.channels.some((channel) => channel.channelId === channelId);
-  return hasChannel && chunk.startNs <= logTimeNs && logTimeNs <= chunk.endNs;
+/** A chunk's messages from before the window. */
+function messagesBefore(source: ChunkSource, chunk: StoredChunk, query: WindowQuery): RingMessage[] {
+  const body = readable(source, chunk, { ...query, onDamaged: () => {} }); // it is named when its turn comes
+  if (body === undefined) return [];
+  const view = viewOf(body);
+  return [...recordOffsets(view)]
+    .filter((offset) => recordLogTimeNs(view, offset) < query.startNs)
+    .map((offset) => readRecord(view, offset, chunk.bootId));
 }

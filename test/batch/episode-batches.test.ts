@@ -8,7 +8,7 @@ import { BatchStore, createBatchTables } from "../../src/batch/batch-store.ts";
 import { batchPriority, type EpisodeBatchesResult } from "../../src/batch/episode-batches.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
-import type { Rig } from "../ring/ring-rig.ts";
+import { CAMERA, channel, LIGHT, Rig } from "../ring/ring-rig.ts";
 import { openWithLibrary, readWithLibrary } from "../support/mcap-library-reader.ts";
 import { readMcapBySpec, type SpecFile } from "../support/mcap-spec-reader.ts";
 import {
@@ -288,6 +288,36 @@ test("an abort leaves no file under its final name but finished ones, and no par
   const names = readdirSync(join(fresh.folder, "batches"));
   expect(names.sort()).toEqual([`${EPISODE.id}-heavy-1.mcap`, `${EPISODE.id}-light.mcap`]);
   for (const name of names) readMcapBySpec(join(fresh.folder, "batches", name));
+});
+
+test("a latched message in a whole chunk across the window's start is not in twice", async () => {
+  using mapped = new Rig({ classes: [LIGHT, CAMERA] });
+  const map = channel(9, "/map", "camera", { isLatched: true });
+  mapped.addChannel(map);
+  for (const seconds of [0, 4.8, 5.2]) {
+    mapped.clock.advanceMs(Number(at(seconds) - mapped.nowNs) / 1e6);
+    mapped.send(map.id, Buffer.from(`map ${seconds}`));
+  }
+  mapped.ring.setFullRate(true);
+  mapped.settle();
+  const { batches } = await write(mapped, {}, EPISODE);
+  const heavy = batches.filter(({ kind }) => kind === "heavy").map(({ path }) => readMcapBySpec(path));
+  const maps = heavy.flatMap(({ messages }) => messages.filter(({ channelId }) => channelId === map.id));
+  expect(maps.map(({ bytes }) => bytes.toString()).sort()).toEqual(["map 4.8", "map 5.2"]);
+});
+
+test("the last latched message before the window is the last one, even of a chunk that goes on into the window", async () => {
+  using fixed = new Rig({ classes: [LIGHT, CAMERA] });
+  fixed.addChannel(TF_STATIC);
+  for (const seconds of [0, 4.8, 5.2]) {
+    fixed.clock.advanceMs(Number(at(seconds) - fixed.nowNs) / 1e6);
+    fixed.send(TF_STATIC.id, Buffer.from(`tf ${seconds}`));
+  }
+  fixed.settle();
+  const { batches } = await write(fixed);
+  const light = readMcapBySpec(batches.find(({ kind }) => kind === "light")?.path ?? "");
+  const frames = light.messages.filter(({ channelId }) => channelId === TF_STATIC.id);
+  expect(frames.map(({ bytes }) => bytes.toString())).toEqual(["tf 4.8", "tf 5.2"]);
 });
 
 test("a crash at any point leaves what a restart clears away, and the next run makes all of it", async () => {

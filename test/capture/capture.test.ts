@@ -201,8 +201,10 @@ test("on a full disk the episode goes on, and its rows are written when there is
   capture.onEvent(firing(100));
   capture.onEvent(recovered(103));
   expect(capture.openEpisode()?.outcome).toBe("recovered");
-  db.pragma("query_only = OFF");
   capture.tick(at(120));
+  expect(sealed).toHaveLength(0);
+  db.pragma("query_only = OFF");
+  capture.tick(at(120.1));
   expect(sealed).toHaveLength(1);
   expect(capture.find("episode-1")).toMatchObject({ state: "sealed", episode: { outcome: "recovered" } });
 });

@@ -177,6 +177,15 @@ const CASES: readonly Case[] = [
     segments: ["before 90-100", "failure 100-105", "recovery 1 105-110", "after 110-115"],
   },
   {
+    name: "where attempts are reported, a flicker of another rule is none",
+    inputs: [
+      ...[firing("drop", 100), event("cleared", "drop", 101), firing("stall", 101.5), event("cleared", "stall", 102)],
+      ...[firing("stall", 103), event("attempt", "drop", 105), event("recovered", "drop", 110)],
+    ],
+    outcome: "recovered",
+    segments: ["before 90-100", "failure 100-105", "recovery 1 105-110", "after 110-115"],
+  },
+  {
     name: "one explicit rule that is still waiting keeps the episode open until it gives up",
     inputs: [firing("drop", 100), firing("slip", 101), event("recovered", "slip", 110)],
     outcome: "failed",

@@ -182,7 +182,7 @@ test("a CSV has a column for every scalar, joints by their names, and what is no
     ...{ "effort[0]": "0.5", "effort[1]": "NaN" },
   });
   expect(rows[4]).toMatchObject({ "position.elbow": "4", "position.wrist, left": "4.5" });
-  expect(Object.keys(rows[0] ?? {})).not.toContain("name[0]");
+  expect(Object.keys(rows[0] ?? {}).filter((column) => column.startsWith("name"))).toEqual([]);
   expect(readCsv(files[1]?.path ?? "")[1]).toMatchObject({
     format: "jpeg",
     "ranges[0]": "1.5",
