@@ -176,16 +176,15 @@ export class Receiver {
     const shared = { catalog: this.#catalog, blobs: this.#blobs, log };
     const uploads = new Uploads(this.#options, {
       ...{ ...shared, key: this.#key, clock },
-      onCommitted: (_robot, episode) => this.#committed(episode),
+      onCommitted: (episode) => this.#showCommitted(episode),
     });
     addUploadRoutes(app, { ...shared, uploads, batchBytesMax: this.#options.batchBytesMax });
     addReadRoutes(app, { ...shared, watchers: this.#watchers });
     return app;
   }
 
-  #committed(episode: string): void {
-    void this.#received.link(episode).finally(() => {
-      for (const wake of this.#watchers) wake();
-    });
+  async #showCommitted(episode: string): Promise<void> {
+    await this.#received.link(episode);
+    for (const wake of this.#watchers) wake();
   }
 }

@@ -53,7 +53,7 @@ export type UploadDeps = {
   readonly clock: Clock;
   readonly log: Log;
   /** After the catalog's commit, before the answer. */
-  onCommitted(robot: string, episode: string): void;
+  onCommitted(episode: string): Promise<void>;
 };
 
 type Writer = { readonly robot: string; end(): void };
@@ -147,7 +147,7 @@ export class Uploads {
     const facts = { keyId: key.keyId, robot, boot, batch, sha256, sizeBytes, durability: "disk" } as const;
     const receipt = signReceipt({ ...facts, time: formatTime(clock.wallNs()) }, key.privateKey);
     await catalog.commitBatch({ ...description, robot, batch, receipt }, summary);
-    this.#deps.onCommitted(robot, description.episode);
+    await this.#deps.onCommitted(description.episode);
     return receipt;
   }
 

@@ -287,7 +287,7 @@ test("of two requests that find a batch free at the same instant, one is asked t
     { batchBytesMax: 1e6, freeBytesMin: 0, perRobotMax: 8 },
     {
       ...{ catalog, blobs: FolderBlobStore.open(fixture.folder), key: openReceiptKey(fixture.folder) },
-      ...{ clock: systemClock, log: silentLog, onCommitted: () => {} },
+      ...{ clock: systemClock, log: silentLog, onCommitted: async () => {} },
     },
   );
   const send = (robot: string) =>
