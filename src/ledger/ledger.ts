@@ -7,6 +7,7 @@
  * follow each other closely are one row. While the disk refuses, both wait in memory: counters are a few numbers a
  * topic, and waiting losses merge.
  */
+import type Database from "better-sqlite3";
 import type { Loss, LossReason } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
 import { describeError } from "../std/fault.ts";
@@ -40,7 +41,10 @@ export type TopicCounts = {
   readonly dropped: Readonly<Record<string, number>>;
 };
 
+/** As `NAMES`, in the table's words. */
+const COLUMNS = ["received", "received_bytes", "in_memory", "stored", "stored_bytes", "reduced", "evicted"] as const;
 const NAMES = ["received", "receivedBytes", "inMemory", "stored", "storedBytes", "reduced", "evicted"] as const;
+type Statement = Database.Statement<(string | number)[]>;
 type Counters = Record<(typeof NAMES)[number], number> & { dropped: Map<LossReason, number> };
 
 /** Losses of a topic and reason no further apart than this are one row. */
@@ -62,7 +66,7 @@ export function createLossTable(db: Db): void {
 export class Ledger {
   readonly #journal: Db;
   readonly #log: Log;
-  #ring: Db | undefined;
+  #ring: { readonly db: Db; readonly count: Statement; readonly drop: Statement } | undefined;
   #bootId = "";
   #unsaved = new Map<string, Counters>();
   #losses: Loss[] = [];
@@ -88,7 +92,14 @@ export class Ledger {
 
   /** The ring is open: counters live in this database, `add` is for this boot. */
   attach(ring: Db, bootId: string): void {
-    this.#ring = ring;
+    const sums = COLUMNS.map((column) => `${column} = ${column} + excluded.${column}`).join(", ");
+    this.#ring = {
+      db: ring,
+      count: ring.prepare(`INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET ${sums}`),
+      drop: ring.prepare(
+        "INSERT INTO drop_count VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+      ),
+    };
     this.#bootId = bootId;
   }
 
@@ -159,16 +170,14 @@ export class Ledger {
 
   /** What was in memory is gone with its process: reduced, or dropped (crash) if an episode wanted it. */
   forgetMemory(bootId: string, wasWanted: boolean): void {
-    const ring = this.#opened();
+    const { db } = this.#opened();
     if (wasWanted)
-      ring
-        .prepare(
-          `INSERT INTO drop_count SELECT boot_id, topic, 'crash', in_memory FROM count
+      db.prepare(
+        `INSERT INTO drop_count SELECT boot_id, topic, 'crash', in_memory FROM count
            WHERE boot_id = ? AND in_memory > 0 ON CONFLICT DO UPDATE SET count = count + excluded.count`,
-        )
-        .run(bootId);
+      ).run(bootId);
     const moved = wasWanted ? "0" : "in_memory";
-    ring.prepare(`UPDATE count SET reduced = reduced + ${moved}, in_memory = 0 WHERE boot_id = ?`).run(bootId);
+    db.prepare(`UPDATE count SET reduced = reduced + ${moved}, in_memory = 0 WHERE boot_id = ?`).run(bootId);
   }
 
   /** Of this boot. */
@@ -193,12 +202,12 @@ export class Ledger {
   }
 
   #committed(bootId: string): Map<string, Counters> {
-    const ring = this.#opened();
+    const { db } = this.#opened();
     const byTopic = new Map<string, Counters>();
-    for (const row of ring.prepare<[string], CountRow>("SELECT * FROM count WHERE boot_id = ?").all(bootId))
+    for (const row of db.prepare<[string], CountRow>("SELECT * FROM count WHERE boot_id = ?").all(bootId))
       byTopic.set(row.topic, fromRow(row));
     type Drop = { topic: string; reason: LossReason; count: number };
-    for (const { topic, reason, count } of ring
+    for (const { topic, reason, count } of db
       .prepare<[string], Drop>("SELECT topic, reason, count FROM drop_count WHERE boot_id = ?")
       .all(bootId))
       byTopic.get(topic)?.dropped.set(reason, count);
@@ -206,20 +215,9 @@ export class Ledger {
   }
 
   #write(bootId: string, topic: string, counters: Counters): void {
-    const ring = this.#opened();
-    ring
-      .prepare(
-        `INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-           received = received + excluded.received, received_bytes = received_bytes + excluded.received_bytes,
-           in_memory = in_memory + excluded.in_memory, stored = stored + excluded.stored,
-           stored_bytes = stored_bytes + excluded.stored_bytes, reduced = reduced + excluded.reduced,
-           evicted = evicted + excluded.evicted`,
-      )
-      .run(bootId, topic, ...NAMES.map((name) => counters[name]));
-    const drop = ring.prepare(
-      "INSERT INTO drop_count VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-    );
-    for (const [reason, count] of counters.dropped) drop.run(bootId, topic, reason, count);
+    const { count, drop } = this.#opened();
+    count.run(bootId, topic, ...NAMES.map((name) => counters[name]));
+    for (const [reason, dropped] of counters.dropped) drop.run(bootId, topic, reason, dropped);
   }
 
   /** Grows the last row of its kind if the loss goes on, else adds one. */
@@ -243,7 +241,7 @@ export class Ledger {
       .run(...lossValues(merge(earlier, loss)), last.id);
   }
 
-  #opened(): Db {
+  #opened() {
     assert(this.#ring !== undefined, "the ledger counts in the ring's database, which is not open");
     return this.#ring;
   }

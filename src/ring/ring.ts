@@ -10,7 +10,7 @@
  * What the disk refuses (full, read-only, broken) is owed: it waits in memory, bounded by the memory tier's budgets
  * and `backlogBytesMax`; beyond that the least valuable goes, counted as `disk_full`. Every commit tries again.
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import type { Channel } from "../model/channel.ts";
 import type { BootAnchor, RawChunk } from "../model/chunk.ts";
@@ -143,9 +143,26 @@ export class Ring {
     });
   }
 
-  /** Opens or makes the folder. After an unclean end the ledger gets a row for what the last commit did not have. */
+  /**
+   * Opens or makes the folder. After an unclean end the ledger gets a row for what the last commit did not have.
+   * A `ring.db` that is no database any more is set aside as `ring.db.damaged`, and a new ring begins.
+   */
   static open(options: RingOptions, deps: RingDeps): Ring {
     mkdirSync(join(options.folder, SEGMENTS_FOLDER), { recursive: true });
+    try {
+      return Ring.#openFolder(options, deps);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      setAside(options.folder);
+      const ring = Ring.#openFolder(options, deps);
+      const unknown = { topic: "", count: undefined, bytes: undefined };
+      deps.ledger.addLoss({ ...unknown, reason: "corrupt_chunk", startNs: 0n, endNs: ring.#openedNs });
+      deps.log.error("ring.db was damaged and set aside; a new ring begins.", { reason: describeError(error) });
+      return ring;
+    }
+  }
+
+  static #openFolder(options: RingOptions, deps: RingDeps): Ring {
     const createTables = (db: Db) => {
       createRingTables(db);
       deps.ledger.createTables(db);
@@ -606,6 +623,19 @@ function isWorthMore(a: Owed, b: Owed): boolean {
 function distanceNs(chunk: PackedChunk, focusNs: bigint): bigint {
   if (chunk.startNs > focusNs) return chunk.startNs - focusNs;
   return chunk.endNs < focusNs ? focusNs - chunk.endNs : 0n;
+}
+
+/** One damaged database is kept for an engineer; its log belongs to it. */
+function setAside(folder: string): void {
+  for (const suffix of ["", "-wal", "-shm"]) {
+    const path = join(folder, RING_FILE + suffix);
+    if (existsSync(path)) renameSync(path, join(folder, `${RING_FILE}.damaged${suffix}`));
+  }
+}
+
+function isDamage(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return code === "corrupt_ring" || /^SQLITE_(CORRUPT|NOTADB)/.test(code);
 }
 
 const REFUSALS = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG", "ring_full"]);

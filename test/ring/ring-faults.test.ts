@@ -236,6 +236,23 @@ test("files that no row knows are removed at opening", () => {
   expect(readdirSync(join(again.folder, "segments"))).toEqual([]);
 });
 
+test("a ring.db that is none any more is set aside, and the ring goes on with a row in the ledger", () => {
+  using rig = new Rig();
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 1);
+  rig.settle();
+  const damage = () => writeFileSync(join(rig.folder, "ring.db"), noise(100_000, 1));
+  using again = rig.reopen({}, damage);
+  expect(readdirSync(rig.folder)).toContain("ring.db.damaged");
+  again.addChannel(JOINTS);
+  again.addChannel(IMAGE);
+  run(again, 1);
+  again.settle();
+  expect(gotOf(again.readAll()).length).toBeGreaterThanOrEqual(100);
+  expect(again.ledger.losses(0n, 2n ** 62n)).toMatchObject([{ topic: "", reason: "corrupt_chunk", count: undefined }]);
+});
+
 test("a newer format is refused in words", () => {
   using rig = new Rig();
   const db = new Database(join(rig.folder, "ring.db"));

@@ -13,7 +13,11 @@ const CLASSES = [LIGHT, CAMERA, topicClass("cloud", { tier: "disk", rank: 1, mem
 
 /** Runs the appender until it said `durable` and some random moment after; returns the last numbers it told. */
 async function killWhileAppending(folder: string, round: number, delayMs: number): Promise<Record<string, number>> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "appender.ts"), folder, String(round)]);
+  const child = spawn(process.execPath, [
+    join(import.meta.dirname, "../scripts/ring-appender.ts"),
+    folder,
+    String(round),
+  ]);
   let output = "";
   let errors = "";
   let timer: NodeJS.Timeout | undefined;

@@ -130,8 +130,9 @@ export class Rig implements Disposable {
   }
 
   /** Ends it as the daemon does, and opens it again a minute later. */
-  reopen(options: RigOptions = {}): Rig {
+  reopen(options: RigOptions = {}, meanwhile: () => void = () => {}): Rig {
     this.#close();
+    meanwhile();
     return new Rig(options, this.folder, this.nowNs + 60_000n * MS);
   }
 

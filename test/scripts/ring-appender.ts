@@ -1,9 +1,9 @@
 /**
  * A process to be killed: publishes into a ring and says on stdout what a commit made durable.
- * `node appender.ts FOLDER ROUND`: lines `sent N` before and `durable N` after each commit, N counting its messages.
+ * `node ring-appender.ts FOLDER ROUND`: lines `sent N` before and `durable N` after each commit, N counting its messages.
  */
 import { writeSync } from "node:fs";
-import { CAMERA, channel, LIGHT, noise, Rig, START_NS, topicClass } from "./ring-rig.ts";
+import { CAMERA, channel, LIGHT, noise, Rig, START_NS, topicClass } from "../ring/ring-rig.ts";
 
 const [folder = "", roundText = "0"] = process.argv.slice(2);
 const round = Number(roundText);
