@@ -130,7 +130,7 @@ async function collect(
 }
 
 /** Groups of at most `bytesMax` (or one chunk), nearest to the focus first; each ordered by time. */
-export function splitOutward(chunks: readonly WindowChunk[], focusNs: bigint, bytesMax: number): WindowChunk[][] {
+function splitOutward(chunks: readonly WindowChunk[], focusNs: bigint, bytesMax: number): WindowChunk[][] {
   const distance = ({ startNs, endNs, origin }: WindowChunk): bigint => {
     if (origin === "latched" || (startNs <= focusNs && focusNs <= endNs)) return 0n;
     return startNs > focusNs ? startNs - focusNs : focusNs - endNs;

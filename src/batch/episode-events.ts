@@ -4,7 +4,7 @@ import type { Episode } from "../model/episode.ts";
 import { chunkOfMessages, type WindowChunk } from "../ring/window.ts";
 import { formatTimeNs } from "../std/wire.ts";
 
-export const EPISODE_TOPIC = "/lode/episode";
+const EPISODE_TOPIC = "/lode/episode";
 
 const SCHEMA = {
   type: "object",

@@ -28,7 +28,7 @@ import {
 } from "./episode-machine.ts";
 
 /** What capture asks of the ring. */
-export interface HoldingRing {
+interface HoldingRing {
   hold(id: string, startNs: bigint, endNs: bigint): void;
   release(id: string): void;
   promote(startNs: bigint, endNs: bigint, focusNs: bigint): void;

@@ -33,7 +33,7 @@ export type ManualCapture = {
 };
 
 /** A person says how it ended; nothing overrules that. */
-export type OperatorOutcome = { readonly kind: "outcome"; readonly atNs: bigint; readonly outcome: Outcome };
+type OperatorOutcome = { readonly kind: "outcome"; readonly atNs: bigint; readonly outcome: Outcome };
 
 export type MachineInput =
   | RuleEvent
@@ -96,7 +96,7 @@ type OpenEpisode = {
 
 export const idleMachine: MachineState = { open: undefined };
 
-export const MANUAL_RULE = "manual";
+const MANUAL_RULE = "manual";
 
 /** Inputs come in the order of log_time; one that comes late counts at the time already reached. */
 export function stepMachine(state: MachineState, input: MachineInput, context: MachineContext): MachineStep {

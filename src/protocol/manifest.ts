@@ -11,7 +11,7 @@ import type { Episode } from "../model/episode.ts";
 import { describeError, Fault } from "../std/fault.ts";
 import { formatTimeNs, toWire } from "../std/wire.ts";
 
-export const MANIFEST_FORMAT = "lode-manifest-1";
+const MANIFEST_FORMAT = "lode-manifest-1";
 export const MANIFEST_NAME = "manifest.json";
 
 export type ManifestRobot = {

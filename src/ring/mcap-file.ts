@@ -18,7 +18,7 @@ import { PART_SUFFIX, renameDurably } from "../std/durable-file.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 
 /** log_time and offset in the body of each message of a channel, in the body's order. */
-export type MessageOffsets = readonly (readonly [logTimeNs: bigint, offset: bigint])[];
+type MessageOffsets = readonly (readonly [logTimeNs: bigint, offset: bigint])[];
 
 export type McapChunk = {
   readonly startNs: bigint;

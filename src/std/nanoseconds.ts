@@ -1,7 +1,5 @@
 /** Arithmetic on instants and durations in nanoseconds. */
 
-export const NS_PER_MS = 1_000_000n;
-
 /** To the nearest nanosecond. */
 export const nsOfMs = (durationMs: number): bigint => BigInt(Math.round(durationMs * 1e6));
 

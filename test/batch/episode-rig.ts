@@ -48,7 +48,7 @@ export const EPISODE: Episode = {
   completeness: [],
 };
 
-export const ROBOT = { id: "arm-7", site: "lab", embodiment: "arm", labels: { ownerTeam: "red" } };
+const ROBOT = { id: "arm-7", site: "lab", embodiment: "arm", labels: { ownerTeam: "red" } };
 
 const JPEG = await sharp({ create: { width: 64, height: 48, channels: 3, background: "#3060c0" } })
   .jpeg()

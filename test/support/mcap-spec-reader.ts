@@ -5,20 +5,20 @@
 import { readFileSync } from "node:fs";
 import { decompress } from "lz4js";
 
-export type SpecMessage = {
+type SpecMessage = {
   readonly channelId: number;
   readonly sequence: number;
   readonly logTimeNs: bigint;
   readonly publishTimeNs: bigint;
   readonly bytes: Buffer;
 };
-export type SpecSchema = {
+type SpecSchema = {
   readonly id: number;
   readonly name: string;
   readonly encoding: string;
   readonly text: string;
 };
-export type SpecChannel = {
+type SpecChannel = {
   readonly id: number;
   readonly schemaId: number;
   readonly topic: string;
