@@ -7,7 +7,7 @@
 import type { Channel } from "../model/channel.ts";
 import type { FiringValue, RuleEvent } from "../model/rule-event.ts";
 import { assert } from "../std/assert.ts";
-import type { Detector, Subject } from "./detector.ts";
+import { type Detector, numbersOf, type Subject } from "./detector.ts";
 import { Edge, type Truth } from "./edge.ts";
 import { compileExpression, type Expression, ExpressionProblem, type Scope } from "./expression.ts";
 import type { Feed } from "./feed.ts";
@@ -343,7 +343,7 @@ function firstTopic(inputs: ReadonlyMap<string, BoundInput>): string {
   return inputs.values().next().value?.feed.channel.topic ?? "";
 }
 
-/** What the condition read when it fired: single values only. */
+/** What the condition read when it fired; of an array, the element of the largest magnitude. */
 function valuesOf(
   readings: readonly { readonly text: string; readonly read: () => FieldValue }[],
 ): Record<string, FiringValue> {
@@ -351,6 +351,11 @@ function valuesOf(
   for (const { text, read } of readings) {
     const value = read();
     if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") values[text] = value;
+    else if (value !== undefined) {
+      const numbers = Array.from(numbersOf(value));
+      const largest = numbers.reduce((best, x, k) => (Math.abs(x) > Math.abs(numbers[best] ?? 0) ? k : best), 0);
+      if (numbers.length > 0) values[`${text}[${largest}]`] = numbers[largest] ?? Number.NaN;
+    }
   }
   return values;
 }

@@ -121,6 +121,7 @@ class Body {
   }
 
   #learn(gravity: Vector, weightMs: number): void {
+    if (!(weightMs > 0)) return;
     this.#learntMs += weightMs;
     this.#upright = blend(this.#upright, gravity, weightMs / this.#learntMs);
   }

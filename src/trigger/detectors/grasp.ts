@@ -7,9 +7,8 @@
  *
  * x is the fingers' mean position, in whatever unit they report; lengths are shares of the travel seen so far.
  * Contact: x still within `STILL_SHARE` for `settleMs` while |effort| ≥ `PUSH_SHARE` of the most seen, closed by
- * `STROKE_SHARE` and more from the open end. Lost: x passed the contact by `YIELD_SHARE` in the closing direction, and
- * did not just follow a firmer grip: what is soft gives way to that slower than fingers run free. Released: x went
- * back by as much, no longer pushing.
+ * `STROKE_SHARE` and more from the open end. Lost: x passed the contact by `YIELD_SHARE` in the closing direction, faster
+ * than what is soft gives way. Released: x went back by as much, no longer pushing.
  */
 
 export type GraspEvent =
@@ -31,9 +30,11 @@ export type GraspOptions = {
 const STILL_SHARE = 0.015;
 const YIELD_SHARE = 0.05;
 const PUSH_SHARE = 0.1;
-/** A grip this much firmer may press what it holds together, at this share of the speed that fingers close with in the air. */
+/** What is soft gives way at no more than this share of the speed that fingers close with in the air … */
+const PRESSED_SHARE = 0.05;
+/** … or at this one under a grip that becomes firmer than before. */
+const PRESSED_FIRMER_SHARE = 0.2;
 const FIRMER = 1.3;
-const PRESSING_SHARE = 0.2;
 /** Fingers that stop this near to zero, or to the furthest they ever closed after a loss, hold nothing. */
 const CLOSED_SHARE = 0.06;
 /** A closing of less is a tremble, or a bounce off the open end. */
@@ -90,7 +91,7 @@ export class Grasp {
     this.#follow(x, nowMs);
     const state = this.#state;
     if (state.kind === "holding") {
-      if (Math.abs(effort) > FIRMER * state.effort) this.#press(state, x, Math.abs(effort), elapsedMs);
+      this.#press(state, x, Math.abs(effort), elapsedMs);
       this.#hold(state, x, effort, nowMs);
     } else if (state.kind === "empty") this.#closeFurther(state, x);
     else this.#close(effort, nowMs);
@@ -142,7 +143,8 @@ export class Grasp {
   }
 
   #press(state: Holding, x: number, effort: number, elapsedMs: number): void {
-    const most = PRESSING_SHARE * this.#speedMax * elapsedMs;
+    const share = effort > FIRMER * state.effort ? PRESSED_FIRMER_SHARE : PRESSED_SHARE;
+    const most = share * this.#speedMax * elapsedMs;
     state.x += Math.max(-most, Math.min(most, x - state.x));
     state.effort += (effort - state.effort) * Math.min(1, elapsedMs / this.#options.settleMs);
   }
