@@ -3,7 +3,7 @@
  *
  * It knows what its instruments say (`Readings`, `Sighting`) and nothing else. It holds a cup for lost when the
  * fingers have closed further than on the cup or the palm sees past it, and for slipping when the cup moves away
- * from the palm. A slipping cup is squeezed harder at once, set down and taken anew; a lost or missed one is looked
+ * from the palm. A slipping cup is squeezed harder at once, set down and taken anew (on the last try carried on); a lost or missed one is looked
  * for and taken again with a stronger grip. After `TRIES_MAX` tries, or when the cup lies or is out of reach, it
  * gives up.
  */
@@ -62,7 +62,7 @@ const HOVER_HEIGHT_M = 0.2;
 /** A grip holds something if the gap stayed within this of a cup's width. */
 const GAP_TOLERANCE_M = 0.008;
 /** How far the cup may move away from the palm before that counts as slipping; lifting, it may settle. */
-const SLIP_M = { lift: 0.032, carry: 0.016, lower: 0.016 } as const;
+const SLIP_M = { lift: 0.032, carry: 0.013, lower: 0.013 } as const;
 /** A moving hand does not stop at once. */
 const STOP_S = 0.25;
 /** How far before it counts as gone. */
@@ -213,10 +213,15 @@ export class Controller {
     }
   }
 
+  /** Squeezes harder at once; while there are tries left, the cup is then set down and taken anew. */
   #save(): void {
-    this.#note("warn", `The cup slips: ${(this.#slideM() * 1000).toFixed(0)} mm in the hand. Setting it down.`);
-    this.#forceN = Math.min(FORCE_N_MAX, this.#forceN * SAVING);
-    this.#halt("save");
+    const isLastTry = this.#tries >= TRIES_MAX;
+    const forceN = Math.min(FORCE_N_MAX, this.#gripForceN * SAVING);
+    if (this.#forceN === forceN && isLastTry) return;
+    this.#forceN = forceN;
+    const slide = `The cup slips: ${(this.#slideM() * 1000).toFixed(0)} mm in the hand.`;
+    this.#note("warn", `${slide} ${isLastTry ? "Holding it tight." : "Setting it down."}`);
+    if (!isLastTry) this.#halt("save");
   }
 
   #lose(): void {

@@ -40,8 +40,8 @@ export type HeadlessResult = {
 const START_NS = 1_767_312_000_000_000_000n; // 2026-01-02T00:00:00Z
 /** Simulated time between two visits to the file. */
 const SLICE_S = 0.5;
-/** What is recorded after the last task. */
-const TAIL_S = 3;
+/** What is recorded after the last task: long enough to see that a robot that gave up does not try again. */
+const TAIL_S = 10;
 /** No task takes longer; if one does, the recording ends without it. */
 const TASK_S_MAX = 60;
 

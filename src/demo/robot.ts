@@ -44,7 +44,8 @@ export const DEMO_SEED = 24;
 const STEPS_PER_CONTROL = PHYSICS_HZ / CONTROL_HZ;
 const STEPS_PER_IMU = 2.5; // 200 Hz
 /** Between two tasks; and how long a person takes to come and mend what the robot gave up. */
-const PAUSE_S = 0.6;
+const PAUSE_S = 1.5;
+const FIRST_TASK_S = 0.6;
 const OPERATOR_PAUSE_S = 12;
 const OPERATOR_RESET_S = 8;
 
@@ -70,7 +71,7 @@ export class DemoRobot {
   #task: Task | undefined;
   #isAccepting = true;
   #taskCount = 0;
-  #nextTaskAtS = PAUSE_S;
+  #nextTaskAtS = FIRST_TASK_S;
   #resetAtS: number | undefined;
   #steps = 0;
   #command: ControlCommand;

@@ -55,8 +55,8 @@ export function drawConditions(random: Random, cup: Place): TaskConditions {
 function drawGripMargin(kind: TaskConditions["kind"], random: Random): number {
   if (kind === "oily") return within(random, 0.12, 0.22);
   if (kind === "wet") return within(random, 0.3, 0.75);
-  if (kind === "damp") return within(random, 0.8, 1.1);
-  return within(random, 1.6, 2.6);
+  if (kind === "damp") return within(random, 0.8, 0.97);
+  return within(random, 1.5, 2.6);
 }
 
 /** Somebody's elbow: mostly downwards, some of it sideways, a tenth of a second and more. */
