@@ -135,7 +135,7 @@ test("a drop is told only where both pads had pressed on the cup and then did no
 });
 
 test("an outcome says where the cup stands, whatever the controller believes", { timeout: 60_000 }, async () => {
-  for (const seed of [26, 34]) {
+  for (const seed of [9, 34]) {
     const cup: (readonly [number, number])[] = [];
     const { story } = await runRobot(seed, 24, ({ cup: { position } }) =>
       cup.push([position[0] ?? 0, position[1] ?? 0]),
