@@ -40,7 +40,7 @@ export type RecordingVerdict = {
   readonly episodes: readonly JudgedEpisode[];
 };
 
-export type JudgedEpisode = { readonly episode: Episode; readonly messages: number; readonly bytes: number };
+type JudgedEpisode = { readonly episode: Episode; readonly messages: number; readonly bytes: number };
 
 /** Runs one recording through the rules. Throws the recording's `Fault` where it is damaged. */
 export async function backtestRecording(recording: Recording, options: BacktestOptions): Promise<RecordingVerdict> {

@@ -10,7 +10,7 @@ import { assert } from "../std/assert.ts";
 import { type Detector, numbersOf, type Subject } from "./detector.ts";
 import { Edge, type Truth } from "./edge.ts";
 import { compileExpression, type Expression, ExpressionProblem, type Scope } from "./expression.ts";
-import type { Feed } from "./feed.ts";
+import type { Feed, Freshness } from "./feed.ts";
 import type { InputSpec, Rule } from "./rule.ts";
 import type { RuleClock } from "./rule-clock.ts";
 import { type FieldAccess, type FieldValue, plainTypeName } from "./seams.ts";
@@ -158,7 +158,7 @@ class DetectorRule implements BoundRule {
 }
 
 /** An input that has its channel. */
-type BoundInput = { readonly feed: Feed; readonly staleMs: number | undefined; isFresh: boolean };
+type BoundInput = { readonly feed: Feed; readonly freshness: Freshness };
 
 type Compiled = {
   readonly inputs: ReadonlyMap<string, BoundInput>;
@@ -191,12 +191,7 @@ class ExpressionRule implements BoundRule {
   }
 
   onTick(atNs: bigint): void {
-    const compiled = this.#compiled;
-    if (compiled === undefined) return;
-    const nowMs = this.#deps.clock.nowMs;
-    for (const input of compiled.inputs.values())
-      input.isFresh = nowMs - input.feed.lastMs <= (input.staleMs ?? input.feed.staleMs);
-    compiled.evaluate(atNs);
+    this.#compiled?.evaluate(atNs);
   }
 
   onLongSilence(): void {
@@ -228,7 +223,7 @@ class ExpressionRule implements BoundRule {
     const inputs = new Map<string, BoundInput>(
       [...this.#feeds].map(([name, feed]) => [
         name,
-        { feed, staleMs: this.rule.inputs.get(name)?.staleMs, isFresh: false },
+        { feed, freshness: feed.freshness(this.rule.inputs.get(name)?.staleMs) },
       ]),
     );
     const feeders: { readonly feed: Feed; readonly run: () => void }[] = [];
@@ -241,12 +236,6 @@ class ExpressionRule implements BoundRule {
     const evaluate = compileRule(this.rule, scope, inputs, this.#deps.clock, this.#reporter);
     // Nothing is attached before everything compiled: a rule is bound whole or not at all.
     for (const { feed, run } of feeders) feed.attach(this, { feed: run });
-    for (const input of inputs.values())
-      input.feed.attach(this, {
-        before: () => {
-          input.isFresh = true;
-        },
-      });
     for (const feed of new Set([...inputs.values()].map((input) => input.feed))) feed.attach(this, { evaluate });
     return { inputs, resets, evaluate };
   }
@@ -271,7 +260,8 @@ function scopeOf(inputs: ReadonlyMap<string, BoundInput>, clock: RuleClock, onMe
       const input = inputOf(name);
       const slot = input.feed.slot(path);
       if ("problem" in slot) throw new ExpressionProblem(slot.problem, `Topic ${input.feed.channel.topic}.`, 0);
-      return (): FieldValue => (input.isFresh ? slot.value : undefined);
+      const { freshness } = input;
+      return (): FieldValue => (freshness.isFresh ? slot.value : undefined);
     },
     hasField: (name, path) => !("problem" in inputOf(name).feed.slot(path)),
     age: (name) => {

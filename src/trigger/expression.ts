@@ -17,7 +17,7 @@ import type { Truth } from "./edge.ts";
 import type { FieldValue } from "./seams.ts";
 import { SlidingWindow, type WindowKind } from "./window.ts";
 
-export type ListValue = readonly number[] | readonly string[] | readonly boolean[] | Float64Array;
+type ListValue = readonly number[] | readonly string[] | readonly boolean[] | Float64Array;
 
 /** Where an expression gets its values: the bound inputs of one rule. */
 export interface Scope {
@@ -54,7 +54,7 @@ export type Expression = {
   readonly inputs: ReadonlySet<string>;
 };
 
-export type FieldReference = { readonly text: string; readonly input: string; readonly path: string };
+type FieldReference = { readonly text: string; readonly input: string; readonly path: string };
 
 /** Parses and checks everything that needs no message definition. Throws `ExpressionProblem`. */
 export function parseExpression(text: string, inputs: readonly string[]): Expression {
@@ -396,16 +396,29 @@ function arithmetic(node: ASTNode, op: string, args: Pair, frame: Frame): Code {
   return { kind: isScaled ? a.kind : sameUnit(node, a, b), run, inputs: both(a, b) };
 }
 
+/** A comparison and its contrary are both false of NaN. Each is a closure of its own, so that it can be inlined. */
 const ORDERINGS: Readonly<Record<string, (a: () => number, b: () => number) => () => Truth>> = {
-  "<": (a, b) => () => known(a(), b(), (x, y) => x < y),
-  "<=": (a, b) => () => known(a(), b(), (x, y) => x <= y),
-  ">": (a, b) => () => known(a(), b(), (x, y) => x > y),
-  ">=": (a, b) => () => known(a(), b(), (x, y) => x >= y),
+  "<": (a, b) => () => {
+    const x = a();
+    const y = b();
+    return x < y ? true : x >= y ? false : undefined;
+  },
+  "<=": (a, b) => () => {
+    const x = a();
+    const y = b();
+    return x <= y ? true : x > y ? false : undefined;
+  },
+  ">": (a, b) => () => {
+    const x = a();
+    const y = b();
+    return x > y ? true : x <= y ? false : undefined;
+  },
+  ">=": (a, b) => () => {
+    const x = a();
+    const y = b();
+    return x >= y ? true : x < y ? false : undefined;
+  },
 };
-
-function known(a: number, b: number, compare: (a: number, b: number) => boolean): Truth {
-  return Number.isNaN(a) || Number.isNaN(b) ? undefined : compare(a, b);
-}
 
 function ordering(node: ASTNode, op: string, args: Pair, frame: Frame): Code {
   const a = numberOf(args[0], frame);
@@ -436,7 +449,8 @@ function compareSame(node: ASTNode, args: Pair, left: Code, right: Code, isSame:
 
 function sameValue(a: () => FieldValue, b: () => FieldValue, isSame: boolean): () => Truth {
   return () => {
-    const [x, y] = [a(), b()];
+    const x = a();
+    const y = b();
     if (x === undefined || y === undefined || Number.isNaN(x) || Number.isNaN(y)) return undefined;
     return (x === y) === isSame;
   };

@@ -23,6 +23,8 @@ const NO_PHASES: Phases = { before: [], listen: [], feed: [], evaluate: [] };
 /** The latest value of one field. */
 export type Slot = { readonly read: FieldReader; value: FieldValue };
 
+export type Freshness = { readonly staleMs: number | undefined; isFresh: boolean };
+
 const PERIODS = 10; // a value lives ten of its topic's periods …
 const STALE_MS_MIN = 2000; // … and two seconds at least: bridges and radios pause for a second
 const SMOOTHING = 0.1;
@@ -33,6 +35,7 @@ export class Feed {
   readonly #fields: FieldAccess;
   readonly #slots = new Map<string, Slot>();
   readonly #slotList: Slot[] = [];
+  readonly #freshnesses: Freshness[] = [];
   #hooks: { readonly owner: object; readonly hook: FeedHook }[] = [];
   #phases: Phases = NO_PHASES;
   /** Rule time of the last message; NaN before the first. */
@@ -60,7 +63,22 @@ export class Feed {
     return slot;
   }
 
-  get staleMs(): number {
+  /** Whether the latest values still count, for those who let them live `staleMs` (undefined: by the topic's rhythm). */
+  freshness(staleMs: number | undefined): Freshness {
+    const known = this.#freshnesses.find((freshness) => freshness.staleMs === staleMs);
+    if (known !== undefined) return known;
+    const freshness: Freshness = { staleMs, isFresh: false };
+    this.#freshnesses.push(freshness);
+    return freshness;
+  }
+
+  /** At every tick. */
+  age(nowMs: number): void {
+    const ageMs = nowMs - this.lastMs;
+    for (const freshness of this.#freshnesses) freshness.isFresh = ageMs <= (freshness.staleMs ?? this.#staleMs);
+  }
+
+  get #staleMs(): number {
     // A topic that was sent once, as latched ones are, says nothing about when to expect the next.
     return Number.isNaN(this.periodMs) ? Number.POSITIVE_INFINITY : Math.max(STALE_MS_MIN, PERIODS * this.periodMs);
   }
@@ -68,6 +86,7 @@ export class Feed {
   receive(message: Uint8Array, nowMs: number, atNs: bigint): void {
     this.#arrive(nowMs);
     const { before, listen, feed, evaluate } = this.#phases;
+    for (const freshness of this.#freshnesses) freshness.isFresh = true;
     for (const run of before) run(atNs);
     for (const slot of this.#slotList) slot.value = slot.read(message);
     for (const run of listen) run(message, nowMs);

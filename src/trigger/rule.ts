@@ -127,7 +127,7 @@ export function checkFields(
   );
 }
 
-export function expressionsOf(rule: Rule): [string, Expression][] {
+function expressionsOf(rule: Rule): [string, Expression][] {
   const { condition } = rule;
   const all: [string, Expression | undefined][] = [
     ["when", condition.kind === "expression" ? condition.when : undefined],

@@ -25,7 +25,7 @@ export type TriggerDeps = {
 export class Trigger {
   readonly #rules: readonly Rule[];
   readonly #deps: TriggerDeps;
-  readonly #bound: readonly BoundRule[];
+  #bound: readonly BoundRule[];
   readonly #feeds = new Map<number, Feed>();
   readonly #broken = new Set<number>();
   readonly #clock: RuleClock;
@@ -94,7 +94,15 @@ export class Trigger {
   }
 
   #tick(atNs: bigint): void {
-    for (const bound of this.#bound) bound.onTick(atNs);
+    for (const feed of this.#feeds.values()) feed.age(this.#clock.nowMs);
+    for (const bound of this.#bound) {
+      try {
+        bound.onTick(atNs);
+      } catch (error) {
+        this.#bound = this.#bound.filter((other) => other !== bound);
+        this.#deps.log.error("A rule broke and is switched off.", { rule: bound.rule.name, cause: error });
+      }
+    }
   }
 
   #forgetRhythm(): void {

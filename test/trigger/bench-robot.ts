@@ -7,7 +7,7 @@ import { silentLog } from "../../src/telemetry/log.ts";
 import { parseRules } from "../../src/trigger/rule.ts";
 import { Trigger } from "../../src/trigger/trigger.ts";
 
-export const START_NS = 1_700_000_000_000_000_000n;
+const START_NS = 1_700_000_000_000_000_000n;
 
 export class TestRobot {
   readonly events: RuleEvent[] = [];
@@ -61,6 +61,6 @@ export class TestRobot {
   }
 }
 
-export function secondsOf(ns: bigint): number {
+function secondsOf(ns: bigint): number {
   return Number(ns - START_NS) / 1e9;
 }
