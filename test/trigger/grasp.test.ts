@@ -91,6 +91,18 @@ describe("what a hand does as it should is no failure", () => {
     expect(release(hand).told).toEqual([]);
   });
 
+  test("opening ever so slowly, and then closing again", () => {
+    const hand = grip(new TestHand()).move(4, OPEN_M, 0.3, 0.04, 0.004);
+    release(grip(hand).move(2, CUP_M, GRIP_N, 0.04));
+    expect(hand.told).toEqual([]);
+  });
+
+  test("an effort that is noise around zero holds nothing", () => {
+    const hand = new TestHand().move(1, OPEN_M, 0);
+    for (const to of [0.03, 0.02, 0.012]) for (let k = 0; k < 30; k += 1) hand.move(0.04, to, k % 3 === 0 ? 0.1 : -0.1);
+    expect(hand.told).toEqual([]);
+  });
+
   test("closing in the air without pushing, and further later", () => {
     const hand = release(grip(new TestHand()));
     expect(hand.move(1, 0.03, -0.05).move(1, 0.02, -0.05).move(1, 0.012, -0.05).told).toEqual([]);

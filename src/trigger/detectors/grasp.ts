@@ -63,6 +63,8 @@ export class Grasp {
   #last = { x: Number.NaN, atMs: 0 };
   /** Where and since when x stands still. */
   #still = { x: Number.NaN, sinceMs: 0 };
+  /** Since when the effort has one sign: noise around zero pushes nothing. */
+  #steady = { sign: 0, sinceMs: 0 };
 
   constructor(options: GraspOptions, onEvent: (event: GraspEvent) => void) {
     this.#options = options;
@@ -88,10 +90,11 @@ export class Grasp {
     const closing = ((x - this.#last.x) * this.#closing) / elapsedMs;
     if (elapsedMs > 0 && closing > this.#speedMax) this.#speedMax = closing;
     this.#last = { x, atMs: nowMs };
-    this.#follow(x, nowMs);
+    this.#follow(x, Math.sign(effort), nowMs);
     const state = this.#state;
     if (state.kind === "holding") {
-      this.#press(state, x, Math.abs(effort), elapsedMs);
+      if (this.#isPushing(effort) && Math.sign(effort) === state.sign)
+        this.#press(state, x, Math.abs(effort), elapsedMs);
       this.#hold(state, x, effort, nowMs);
     } else if (state.kind === "empty") this.#closeFurther(state, x);
     else this.#close(effort, nowMs);
@@ -109,9 +112,9 @@ export class Grasp {
     return Math.max(Math.abs(this.#lowest), Math.abs(this.#highest)) < PRISMATIC_MAX ? -1 : 1;
   }
 
-  #follow(x: number, nowMs: number): void {
-    if (Math.abs(x - this.#still.x) <= STILL_SHARE * this.#travel) return;
-    this.#still = { x, sinceMs: nowMs };
+  #follow(x: number, sign: number, nowMs: number): void {
+    if (sign !== this.#steady.sign) this.#steady = { sign, sinceMs: nowMs };
+    if (!(Math.abs(x - this.#still.x) <= STILL_SHARE * this.#travel)) this.#still = { x, sinceMs: nowMs };
   }
 
   #close(effort: number, nowMs: number): void {
@@ -123,7 +126,7 @@ export class Grasp {
       this.#onEvent({ kind: "missed", x });
       return;
     }
-    if (!this.#isPushing(effort)) return;
+    if (!this.#isPushing(effort) || nowMs - this.#steady.sinceMs < this.#options.settleMs) return;
     this.#state = { kind: "holding", x, effort: Math.abs(effort), sign: Math.sign(effort), sinceMs };
     this.#onEvent({ kind: "contact", x });
   }

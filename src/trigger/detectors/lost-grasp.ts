@@ -35,7 +35,7 @@ const parametersSchema = z.strictObject({
   /** Whether finger positions fall or rise as they close. */
   closes: z.enum(["auto", "down", "up"]).default("auto"),
   /** The object tilting in the hand and the sensor's noise account for several millimetres. */
-  slip_m: z.number().positive().default(0.012),
+  slip_m: z.number().positive().default(0.01),
   carry_ms: z.number().min(0).default(1500),
   rest_ms: z.number().min(0).default(4000),
   give_up_ms: z.number().min(100).default(6000),
