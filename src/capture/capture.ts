@@ -1,18 +1,15 @@
 /**
  * Keeps the episodes: what the machine decides becomes rows, holds and words to the ring.
  *
- * Owns the tables `episode`, `hold` and `episode_edit` of journal.db. States of a row: `open` → `sealed` (waits for
- * its batch files) → `batched` (the files are durable and the hold is gone).
- *
  * Order of writes: a firing's episode row and hold row commit in one transaction, then the ring holds, promotes and
  * goes to full rate; the hold's row goes in the transaction that says `batched`, then the ring lets go. A crash in
  * between leaves a row whose hold is taken again at opening. An episode that was open is sealed as interrupted, its
  * end being the last instant the ring has.
  */
-import type { Episode, Outcome } from "../model/episode.ts";
+import type { Episode } from "../model/episode.ts";
 import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
 import { assert } from "../std/assert.ts";
-import { describeError, Fault } from "../std/fault.ts";
+import { describeError } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -26,6 +23,8 @@ import {
   openEpisodeOf,
   stepMachine,
 } from "./episode-machine.ts";
+
+import { type EpisodeEdit, EpisodeTable, type StoredEpisode } from "./episode-table.ts";
 
 /** What capture asks of the ring. */
 interface HoldingRing {
@@ -47,16 +46,6 @@ export type CaptureDeps = {
   readonly onSealed: (episode: Episode) => void;
 };
 
-export type EpisodeState = "open" | "sealed" | "batched";
-export type StoredEpisode = { readonly episode: Episode; readonly state: EpisodeState };
-
-/** What a person may change; `undefined` leaves it. */
-export type EpisodeEdit = {
-  readonly labels?: Readonly<Record<string, string>> | undefined;
-  readonly note?: string | undefined;
-  readonly outcome?: Outcome | undefined;
-};
-
 /**
  * The machine's clock runs this far behind: events cross a thread and chunks close after up to half a second, and an
  * episode that closed before its last event came would end differently live and in a back-test.
@@ -66,35 +55,9 @@ const SETTLE_NS = 1_500_000_000n;
 /** An episode's last word is in its last command; more than this only repeats it. */
 const UNRECORDED_MAX = 1000;
 
-export function createCaptureTables(db: Db): void {
-  db.exec(`
-    CREATE TABLE episode (
-      id TEXT PRIMARY KEY,
-      state TEXT NOT NULL CHECK (state IN ('open', 'sealed', 'batched')),
-      start_ns INTEGER NOT NULL,
-      end_ns INTEGER NOT NULL,
-      body TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX episode_by_start ON episode (start_ns);
-    CREATE INDEX episode_unfinished ON episode (state) WHERE state <> 'batched';
-    CREATE TABLE hold (
-      episode_id TEXT PRIMARY KEY REFERENCES episode (id),
-      start_ns INTEGER NOT NULL,
-      end_ns INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE episode_edit (
-      id INTEGER PRIMARY KEY,
-      episode_id TEXT NOT NULL REFERENCES episode (id),
-      at_ns INTEGER NOT NULL,
-      author TEXT NOT NULL,
-      edit TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX episode_edit_by_episode ON episode_edit (episode_id);
-  `);
-}
-
 export class Capture {
   readonly #db: Db;
+  readonly #table: EpisodeTable;
   readonly #deps: CaptureDeps;
   readonly #context: MachineContext;
   readonly #policies = new Map<string, CapturePolicy>();
@@ -107,6 +70,7 @@ export class Capture {
 
   private constructor(db: Db, deps: CaptureDeps) {
     this.#db = db;
+    this.#table = new EpisodeTable(db);
     this.#deps = deps;
     this.#context = {
       policyOf: (rule) => this.#policyOf(rule),
@@ -146,7 +110,7 @@ export class Capture {
     if (this.#unrecorded.length > 0) return; // its batches must not come before its row
     const due = this.#settling.filter((episode) => episode.endNs + SETTLE_NS <= nowNs);
     this.#settling = this.#settling.filter((episode) => !due.includes(episode));
-    for (const episode of due) this.#deps.onSealed(this.#edited(episode));
+    for (const episode of due) this.#deps.onSealed(this.#table.edited(episode));
   }
 
   openEpisode(): Episode | undefined {
@@ -157,46 +121,29 @@ export class Capture {
     return this.#ignoredFirings;
   }
 
-  /** Newest first. */
-  episodes(limit: number): readonly StoredEpisode[] {
-    const rows = this.#db.prepare("SELECT state, body FROM episode ORDER BY start_ns DESC LIMIT ?").all(limit);
-    return rows.map((row) => this.#fromRow(row));
-  }
-
-  /** By id or a unique beginning of it. Throws `Fault("no_such_episode")`. */
-  find(idPrefix: string): StoredEpisode {
-    const sql = "SELECT state, body FROM episode WHERE substr(id, 1, length(:id)) = :id LIMIT 2";
-    const rows = this.#db.prepare(sql).all({ id: idPrefix });
-    if (rows.length !== 1 || idPrefix === "")
-      throw new Fault(
-        "no_such_episode",
-        rows.length === 0 ? `No episode ${idPrefix}.` : `More than one episode starts with "${idPrefix}".`,
-        "`lode episodes` lists them.",
-      );
-    return this.#fromRow(rows[0]);
-  }
-
-  /** Its batch files are durable: the hold goes. Again for the same episode, it changes nothing. */
-  markBatched(episode: Episode): void {
+  /**
+   * Its batch files are durable: their rows come and the hold goes in one transaction, then the ring lets go. Again
+   * for the same episode, it changes nothing.
+   */
+  markBatched(episode: Episode, addBatches: () => void): void {
     this.#recordAll();
     this.#db
       .transaction(() => {
-        this.#write(episode, "batched");
-        this.#db.prepare("DELETE FROM hold WHERE episode_id = ?").run(episode.id);
+        addBatches();
+        this.#table.write(episode, "batched");
+        this.#table.releaseHold(episode.id);
       })
       .immediate();
     this.#deps.ring.release(episode.id);
   }
 
-  /** Every edit is kept with its author; what the machine recorded stays as it was. */
+  /** A person's word; the outcome of an open episode is decided by it. */
   annotate(id: string, edit: EpisodeEdit, author: string, atNs: bigint): StoredEpisode {
-    const { episode } = this.find(id);
-    this.#db
-      .prepare("INSERT INTO episode_edit (episode_id, at_ns, author, edit) VALUES (?, ?, ?, ?)")
-      .run(episode.id, atNs, author, JSON.stringify(edit));
+    const { episode } = this.#table.find(id);
+    this.#table.edit(episode.id, edit, author, atNs);
     if (edit.outcome !== undefined && this.openEpisode()?.id === episode.id)
       this.#step({ kind: "outcome", atNs, outcome: edit.outcome });
-    return this.find(episode.id);
+    return this.#table.find(episode.id);
   }
 
   #step(input: MachineInput): void {
@@ -223,11 +170,11 @@ export class Capture {
 
   /** The durable half of a command. */
   #record(command: MachineCommand): void {
-    if (command.kind === "opened" || command.kind === "changed") this.#write(command.episode, "open");
-    if (command.kind === "hold") this.#hold(command.id, command.startNs, command.endNs);
+    if (command.kind === "opened" || command.kind === "changed") this.#table.write(command.episode, "open");
+    if (command.kind === "hold") this.#table.hold(command.id, command.startNs, command.endNs);
     if (command.kind !== "closed") return;
-    this.#write(command.episode, "sealed");
-    this.#hold(command.episode.id, command.episode.startNs, command.episode.endNs);
+    this.#table.write(command.episode, "sealed");
+    this.#table.hold(command.episode.id, command.episode.startNs, command.episode.endNs);
   }
 
   /** The other half: words to the ring, the source and the log. */
@@ -257,8 +204,7 @@ export class Capture {
 
   /** After a restart: what was open is sealed as far as it got; what waits for its batches is held again. */
   #reopen(): void {
-    for (const row of this.#db.prepare("SELECT state, body FROM episode WHERE state <> 'batched'").all()) {
-      const { state, episode } = parseRow(row);
+    for (const { state, episode } of this.#table.unfinished()) {
       const sealed = state === "open" ? interrupt(episode, this.#deps.lastStoredNs ?? episode.startNs) : episode;
       this.#record({ kind: "closed", episode: sealed });
       this.#deps.ring.hold(sealed.id, sealed.startNs, sealed.endNs);
@@ -266,34 +212,6 @@ export class Capture {
       if (state === "open")
         this.#deps.log.warn("An episode was interrupted and is sealed as far as it got.", { episode_id: sealed.id });
     }
-  }
-
-  #write(episode: Episode, state: EpisodeState): void {
-    this.#db
-      .prepare(
-        `INSERT INTO episode (id, state, start_ns, end_ns, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
-           SET state = excluded.state, start_ns = excluded.start_ns, end_ns = excluded.end_ns, body = excluded.body`,
-      )
-      .run(episode.id, state, episode.startNs, episode.endNs, formatEpisode(episode));
-  }
-
-  #hold(id: string, startNs: bigint, endNs: bigint): void {
-    this.#db
-      .prepare(
-        `INSERT INTO hold (episode_id, start_ns, end_ns) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
-           SET start_ns = excluded.start_ns, end_ns = excluded.end_ns`,
-      )
-      .run(id, startNs, endNs);
-  }
-
-  #fromRow(row: unknown): StoredEpisode {
-    const stored = parseRow(row);
-    return { ...stored, episode: this.#edited(stored.episode) };
-  }
-
-  #edited(episode: Episode): Episode {
-    const rows = this.#db.prepare("SELECT edit FROM episode_edit WHERE episode_id = ? ORDER BY id").all(episode.id);
-    return rows.map((row) => parseEdit(textOf(row, "edit"))).reduce(applyEdit, episode);
   }
 
   #focusNs(): bigint {
@@ -321,34 +239,4 @@ function interrupt(episode: Episode, lastStoredNs: bigint): Episode {
     .filter((segment) => segment.startNs < endNs)
     .map((segment) => (segment.endNs > endNs ? { ...segment, endNs } : segment));
   return { ...episode, endNs, segments, isInterrupted: true };
-}
-
-function applyEdit(episode: Episode, edit: EpisodeEdit): Episode {
-  return {
-    ...episode,
-    labels: { ...episode.labels, ...edit.labels },
-    note: edit.note ?? episode.note,
-    outcome: edit.outcome ?? episode.outcome,
-  };
-}
-
-/** Instants are decimal text in the JSON: they exceed 2^53. */
-function formatEpisode(episode: Episode): string {
-  return JSON.stringify(episode, (_, value) => (typeof value === "bigint" ? `${value}n` : value));
-}
-
-function parseRow(row: unknown): StoredEpisode {
-  const episode: Episode = JSON.parse(textOf(row, "body"), (key, value) =>
-    key.endsWith("Ns") && typeof value === "string" && /^-?\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value,
-  );
-  const state = textOf(row, "state");
-  assert(state === "open" || state === "sealed" || state === "batched", "an episode's row has a known state");
-  return { episode, state };
-}
-
-const parseEdit = (text: string): EpisodeEdit => JSON.parse(text);
-
-function textOf(row: unknown, column: string): string {
-  assert(typeof row === "object" && row !== null, "a row is an object");
-  return String(Object.getOwnPropertyDescriptor(row, column)?.value);
 }

@@ -1,7 +1,7 @@
 /** Answers what people ask of a running daemon, from what its threads say of themselves. */
 import { z } from "zod";
 import type { BatchStore } from "../batch/batch-store.ts";
-import type { StoredEpisode } from "../capture/capture.ts";
+import { EpisodeTable, type StoredEpisode } from "../capture/episode-table.ts";
 import type { Config } from "../config/schema.ts";
 import type {
   Accounting,
@@ -123,7 +123,7 @@ export class DaemonCommands implements Commands {
   }
 
   async episodes(): Promise<EpisodesAnswer> {
-    const stored = await this.#parts.store.call<readonly StoredEpisode[]>("episodes", EPISODES_MAX);
+    const stored = new EpisodeTable(this.#parts.journal).list(EPISODES_MAX);
     return {
       episodes: stored.map((entry) => {
         const batches = this.#parts.batches.ofEpisode(entry.episode.id);
@@ -134,7 +134,7 @@ export class DaemonCommands implements Commands {
   }
 
   async episode(id: string): Promise<EpisodeAnswer> {
-    const stored = await this.#parts.store.call<StoredEpisode>("episode", id);
+    const stored = new EpisodeTable(this.#parts.journal).find(id);
     const batches = this.#parts.batches.ofEpisode(stored.episode.id);
     return {
       episode: stored.episode,

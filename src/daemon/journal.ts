@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { createBatchTables } from "../batch/batch-store.ts";
-import { createCaptureTables } from "../capture/capture.ts";
+import { createCaptureTables } from "../capture/episode-table.ts";
 import { createLossTable } from "../ledger/ledger.ts";
 import { type Db, openDatabase } from "../store/database.ts";
 import { createUploadTables } from "../upload/receipt-store.ts";

@@ -138,12 +138,6 @@ function tick(): void {
   if (performance.now() - lastCommitMs >= config.ring.commit_ms) commit();
 }
 
-/** Rows and hold change together: nothing is let go before its files are known. */
-const markBatched = journal.transaction((episode: Episode, made: readonly Batch[]) => {
-  batches.add(made);
-  capture.markBatched(episode);
-});
-
 serveCalls(parentPort, {
   opened: (): OpenedStore => ({ channels: ring.channels, lastSequences: ring.lastSequences }),
   /** The main thread listens: deadlines fall due, and what waited for its batches is told. */
@@ -157,8 +151,6 @@ serveCalls(parentPort, {
     losses: ledger.losses(0n, nowNs()).slice(-STATUS_LOSSES_MAX),
     nowNs: nowNs(),
   }),
-  episodes: (limit: number) => capture.episodes(limit),
-  episode: (id: string) => capture.find(id),
   /** A person's firing; the chunks that gather in ingest are in time, for they close within half a second. */
   capture: (request: {
     preRollMs: number;
@@ -180,7 +172,7 @@ serveCalls(parentPort, {
     damaged: readonly { chunkId: number; reason: string }[];
   }) => {
     for (const { chunkId, reason } of damaged) ring.quarantine(chunkId, reason);
-    markBatched.immediate(episode, made);
+    capture.markBatched(episode, () => batches.add(made));
   },
   /** Ingest has ended and said so; whatever it sent before is taken first. */
   stop: async () => {

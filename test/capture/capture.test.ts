@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Capture, type CaptureDeps, createCaptureTables } from "../../src/capture/capture.ts";
+import { Capture, type CaptureDeps } from "../../src/capture/capture.ts";
+import { createCaptureTables, EpisodeTable } from "../../src/capture/episode-table.ts";
 import type { Episode } from "../../src/model/episode.ts";
 import type { CapturePolicy, RuleEvent } from "../../src/model/rule-event.ts";
 import { type Db, openDatabase } from "../../src/store/database.ts";
@@ -85,7 +86,10 @@ test("a firing's episode and hold are rows before the ring hears of it", () => {
   capture.onEvent(firing(100));
   expect(calls).toEqual(["full rate true", "hold episode-1 90-210", "promote 90-210 @100"]);
   expect(onDemand).toEqual([["/camera/raw"]]);
-  expect(capture.find("episode-1")).toMatchObject({ state: "open", episode: { startNs: at(90), outcome: "unknown" } });
+  expect(new EpisodeTable(db).find("episode-1")).toMatchObject({
+    state: "open",
+    episode: { startNs: at(90), outcome: "unknown" },
+  });
 });
 
 test("an episode is handed on once, when its window's chunks have had time to arrive", () => {
@@ -98,7 +102,7 @@ test("an episode is handed on once, when its window's chunks have had time to ar
   capture.tick(at(110));
   expect(sealed.map(({ id, outcome, endNs }) => [id, outcome, endNs])).toEqual([["episode-1", "recovered", at(108)]]);
   expect(calls.slice(3)).toEqual(["hold episode-1 90-108", "full rate false"]);
-  expect(capture.find("episode-1").state).toBe("sealed");
+  expect(new EpisodeTable(db).find("episode-1").state).toBe("sealed");
 });
 
 test("an event that comes later than the clock still joins its episode", () => {
@@ -115,7 +119,7 @@ test("a split goes on at full rate", () => {
   capture.onEvent(firing(100));
   capture.onEvent(firing(104, "next"));
   expect(calls.filter((call) => call.startsWith("full rate")).at(-1)).toBe("full rate true");
-  expect(capture.episodes(10).map(({ episode, state }) => [episode.rule, state])).toEqual([
+  expect(new EpisodeTable(db).list(10).map(({ episode, state }) => [episode.rule, state])).toEqual([
     ["next", "open"],
     ["drop", "sealed"],
   ]);
@@ -129,18 +133,22 @@ test("the hold lasts until the batch files are durable, and then it is gone from
   const [episode] = sealed;
   expect(db.prepare("SELECT count(*) AS n FROM hold").get()).toEqual({ n: 1 });
   if (episode === undefined) throw new Error("nothing was sealed");
-  capture.markBatched(episode);
+  capture.markBatched(episode, () => {});
   expect(db.prepare("SELECT count(*) AS n FROM hold").get()).toEqual({ n: 0 });
   expect(calls.at(-1)).toBe("release episode-1");
-  expect(capture.find("episode-1").state).toBe("batched");
+  expect(new EpisodeTable(db).find("episode-1").state).toBe("batched");
 });
 
 test("an episode that was open when the process died is sealed as interrupted, as far as the ring reaches", () => {
   open().capture.onEvent(firing(100));
   const { capture, calls, sealed } = open({ lastStoredNs: at(102) });
   expect(calls).toEqual(["hold episode-1 90-102"]);
-  expect(capture.find("episode-1").episode).toMatchObject({ isInterrupted: true, endNs: at(102), attempts: 1 });
-  expect(capture.find("episode-1").episode.segments.map(({ kind, endNs }) => [kind, endNs])).toEqual([
+  expect(new EpisodeTable(db).find("episode-1").episode).toMatchObject({
+    isInterrupted: true,
+    endNs: at(102),
+    attempts: 1,
+  });
+  expect(new EpisodeTable(db).find("episode-1").episode.segments.map(({ kind, endNs }) => [kind, endNs])).toEqual([
     ["before", at(100)],
     ["failure", at(102)],
   ]);
@@ -156,7 +164,7 @@ test("a sealed episode without batch files is handed on again after a restart, a
   const second = open();
   second.capture.tick(at(200));
   expect(second.sealed.map((episode) => [episode.isInterrupted, episode.outcome])).toEqual([[false, "recovered"]]);
-  for (const episode of second.sealed) second.capture.markBatched(episode);
+  for (const episode of second.sealed) second.capture.markBatched(episode, () => {});
   const third = open();
   third.capture.tick(at(300));
   expect([third.sealed, third.calls]).toEqual([[], []]);
@@ -181,16 +189,20 @@ test("a person's capture says which episode it is in", () => {
   const request = { preRollMs: 30_000, postRollMs: 10_000, labels: {}, note: "odd noise" };
   const id = capture.capture({ ...request, atNs: at(50) });
   expect(capture.capture({ ...request, atNs: at(52) })).toBe(id);
-  expect(capture.find(id).episode).toMatchObject({ kind: "manual", note: "odd noise\nodd noise", endNs: at(62) });
+  expect(new EpisodeTable(db).find(id).episode).toMatchObject({
+    kind: "manual",
+    note: "odd noise\nodd noise",
+    endNs: at(62),
+  });
 });
 
 test("an episode id may be shortened as long as it is the only one", () => {
   const { capture } = open({}, [{ ...POLICY, onOverlap: "split" }]);
   capture.onEvent(firing(100));
-  expect(capture.find("epi").episode.id).toBe("episode-1");
+  expect(new EpisodeTable(db).find("epi").episode.id).toBe("episode-1");
   capture.onEvent(firing(101));
-  expect(() => capture.find("epi")).toThrow("More than one");
-  expect(() => capture.find("x")).toThrow("No episode");
+  expect(() => new EpisodeTable(db).find("epi")).toThrow("More than one");
+  expect(() => new EpisodeTable(db).find("x")).toThrow("No episode");
 });
 
 test("on a full disk the episode goes on, and its rows are written when there is room again", () => {
@@ -206,5 +218,5 @@ test("on a full disk the episode goes on, and its rows are written when there is
   db.pragma("query_only = OFF");
   capture.tick(at(120.1));
   expect(sealed).toHaveLength(1);
-  expect(capture.find("episode-1")).toMatchObject({ state: "sealed", episode: { outcome: "recovered" } });
+  expect(new EpisodeTable(db).find("episode-1")).toMatchObject({ state: "sealed", episode: { outcome: "recovered" } });
 });
