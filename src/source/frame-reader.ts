@@ -38,8 +38,8 @@ export class FrameReader {
 
   #readTopic(): boolean {
     const length = this.#readHead(MAJOR_TEXT);
+    if (length < 0) return false;
     const end = this.#at + length;
-    if (length < 0 || end > this.#frame.length) return false;
     // ROS names are ASCII; anything else only has to stay distinct.
     this.topic = this.#frame.toString("latin1", this.#at, end);
     this.#at = end;

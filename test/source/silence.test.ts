@@ -57,6 +57,7 @@ test("a topic that vanishes is noted, and is there again with its first message"
   bridge.topics.set("/imu", PUBLISHED);
   await using running = new RunningSource(bridge.url);
   await until(() => bridge.publish("/imu", Buffer.from([1])) > 0 && running.sink.raw.length > 0);
+  bridge.services.delete("/rosapi/publishers");
   bridge.topics.delete("/imu");
   await until(() => running.status("/imu")?.silentReason === "Its publisher is gone.");
   bridge.topics.set("/imu", PUBLISHED);
@@ -110,13 +111,16 @@ test("rosapi that comes up after the bridge is found", async () => {
   await until(() => running.sink.announcements[0]?.schemaText === "float64 x");
 });
 
-test("a bridge that only has JSON is never asked for another form", async () => {
+test.each([
+  ["sends JSON although raw was asked for", () => '{"op":"publish","topic":"/chatter","msg":{"data":"hello"}}'],
+  ["answers with a status", (id: unknown) => JSON.stringify({ op: "status", id, level: "error", msg: "no" })],
+])("a bridge that %s is never asked for another form", async (_name, frame) => {
   await using bridge = await FakeBridge.open();
   bridge.topics.set("/quiet", PUBLISHED);
   bridge.topics.set("/chatter", PUBLISHED);
   await using running = new RunningSource(bridge.url);
   await until(() => bridge.isSubscribed("/chatter"));
-  bridge.sendFrame('{"op":"publish","topic":"/chatter","msg":{"data":"JSON, although raw was asked for"}}');
+  bridge.sendFrame(frame(bridge.told("subscribe", "/chatter")[0]?.id));
   await until(() => running.status("/quiet")?.silentReason !== undefined);
   await waitMs(400);
   expect(bridge.told("subscribe", "/quiet")).toHaveLength(1);
@@ -133,7 +137,7 @@ test("rosapi that dies in the middle of a call costs one reconnection: the bridg
   await waitMs(500);
   expect(bridge.connectionCount).toBe(2);
   expect(bridge.publish("/imu", Buffer.from([1]))).toBe(1);
-  await until(() => running.sink.raw.length === 1);
+  await until(() => running.sink.raw.length + running.sink.json.length === 1);
 });
 
 test("what is known of the publishers outlives a rosapi that falls silent", async () => {
