@@ -8,10 +8,12 @@ import { runCheck } from "./check.ts";
 import { type CommonOptions, finish } from "./command.ts";
 import { type DemoCommandOptions, runDemo } from "./demo.ts";
 import { runEpisodes } from "./episodes.ts";
+import { type ExportCommandOptions, runExport } from "./export.ts";
 import {
   addRobot,
   type EpisodeListOptions,
   removeRobot,
+  runFsck,
   runReceiver,
   runReceiverEpisodes,
   runReceiverRobots,
@@ -68,6 +70,19 @@ command(
   .option("--label <key=value...>", "labels for the episode")
   .option("--note <text>", "what a person saw")
   .action((options: CaptureOptions) => finish(options, () => runCapture(options)));
+command(
+  program,
+  "export",
+  "a range of the ring, an episode, or received files",
+  "lode export --from -10m --to now -o last.mcap",
+)
+  .argument("[id...]", "an episode's id, or paths of received .mcap files")
+  .option("--from <time>", "RFC 3339, -10m, or ns")
+  .option("--to <time>", "the same, or now")
+  .option("--topics <glob...>", "only these topics")
+  .option("--format <format>", "mcap or csv", "mcap")
+  .requiredOption("-o, --output <path>", "a file (mcap) or a folder (csv)")
+  .action((ids: string[], options: ExportCommandOptions) => finish(options, () => runExport(ids, options)));
 command(program, "batches", "what waits to be sent, and what was", "lode batches").action((options: CommonOptions) =>
   finish(options, () => runBatches(options)),
 );
@@ -135,6 +150,9 @@ command(receiver, "episodes", "what has come; one of them with its files", "lode
   .action((id: string | undefined, options: EpisodeListOptions) =>
     finish(options, () => runReceiverEpisodes(id, options)),
   );
+command(receiver, "fsck", "every receipt's blob is there and hashes right", "lode receiver fsck --repair")
+  .option("--repair", "remove blobs that no receipt names")
+  .action((options: CommonOptions & { repair?: boolean }) => finish(options, () => runFsck(options)));
 
 async function onlyUpload(what: string, body: () => Promise<void>): Promise<void> {
   if (what !== "upload") program.error(`error: "${what}" cannot be paused; only upload can`);

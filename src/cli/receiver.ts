@@ -3,7 +3,7 @@ import type { Config } from "../config/schema.ts";
 import { RECEIVER_DEFAULTS, Receiver } from "../receiver/receiver.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
-import { formatTime } from "../std/time-text.ts";
+import { formatBytes, formatTime } from "../std/time-text.ts";
 import { aborted } from "../std/wait.ts";
 import { openLog } from "../telemetry/log.ts";
 import { type CommonOptions, interruptSignal, readConfig, say, tell } from "./command.ts";
@@ -18,7 +18,7 @@ export type EpisodeListOptions = CommonOptions & {
   readonly limit: string;
 };
 
-export function openReceiver(config: Config): Receiver {
+function openReceiver(config: Config): Receiver {
   const { listen, folder, batch_bytes_max, free_bytes_min } = config.receiver;
   const colon = listen.lastIndexOf(":");
   const port = Number(listen.slice(colon + 1));
@@ -123,4 +123,22 @@ async function showEpisode(receiver: Receiver, id: string, options: CommonOption
       ...files.map((file) => field("", file)),
     ].join("\n"),
   );
+}
+
+/** Exit code 1 where something that has a receipt is not whole. */
+export async function runFsck(options: CommonOptions & { readonly repair?: boolean }): Promise<number> {
+  await using receiver = openReceiver(readConfig(options).config);
+  const result = await receiver.fsck(options.repair === true);
+  say(options, result, () => {
+    const title = `${result.batches} batches, ${result.blobs} blobs, ${formatBytes(result.bytes)}`;
+    if (result.problems.length === 0) return `${title}: every receipt's blob is there and hashes right.`;
+    const rows = result.problems.map(({ kind, sha256, batches, isRemoved }) => [
+      paint("red", kind),
+      sha256.slice(0, 16),
+      batches.map(({ robot, batch }) => `${robot}/${batch}`).join(" "),
+      isRemoved ? "removed" : "",
+    ]);
+    return [title, table(["problem", "sha256", "batches", ""], rows)].join("\n");
+  });
+  return result.problems.some(({ isRemoved }) => !isRemoved) ? 1 : 0;
 }

@@ -1,0 +1,70 @@
+/** `lode export`: a range of the ring, an episode, or files that a receiver got, as MCAP or CSV. */
+import { type ExportSource, openExportSource } from "../daemon/export-source.ts";
+import { ChannelReader } from "../decode/channel-reader.ts";
+import { exportCsv } from "../export/export-csv.ts";
+import { type ExportOptions, exportMcap } from "../export/export-mcap.ts";
+import { systemClock } from "../std/clock.ts";
+import { Fault } from "../std/fault.ts";
+import { compileGlobs } from "../std/glob.ts";
+import { formatBytes, parseTimeNs } from "../std/time-text.ts";
+import { type CommonOptions, interruptSignal, readConfig, say } from "./command.ts";
+
+export type ExportCommandOptions = CommonOptions & {
+  readonly from?: string;
+  readonly to?: string;
+  readonly topics?: readonly string[];
+  readonly format: string;
+  readonly output: string;
+};
+
+export async function runExport(ids: readonly string[], options: ExportCommandOptions): Promise<void> {
+  const folder = readConfig(options).config.ring.folder;
+  const nowNs = systemClock.wallNs();
+  const startNs = options.from === undefined ? undefined : parseTimeNs(options.from, nowNs);
+  const endNs = options.to === undefined ? undefined : parseTimeNs(options.to, nowNs);
+  if (startNs !== undefined && endNs !== undefined && endNs < startNs)
+    throw new Fault("bad_time", `--to ${options.to} is before --from ${options.from}.`, "Swap them.");
+  const { source, ...range } = await openExportSource(ids, folder, { startNs, endNs });
+  using opened = source;
+  const topics = options.topics ?? ["**"];
+  const wanted: ExportOptions = { ...range, wantsTopic: compileGlobs(topics), signal: interruptSignal() };
+  if (options.format === "csv") return await exportTables(opened, wanted, options);
+  if (options.format !== "mcap")
+    throw new Fault("bad_usage", `"${options.format}" is no format.`, "Use --format mcap or csv.");
+  const result = await exportMcap(opened, options.output, wanted);
+  if (result.messages === 0) throw nothingThere(options.output, topics);
+  say(
+    options,
+    result,
+    () =>
+      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}`,
+  );
+}
+
+async function exportTables(
+  source: ExportSource["source"],
+  wanted: ExportOptions,
+  options: ExportCommandOptions,
+): Promise<void> {
+  const files = await exportCsv(source, options.output, new ChannelReader().decode, wanted);
+  say(options, { files }, () =>
+    files
+      .map(({ path, messages, skipped, undecodable, problem }) => {
+        const left = Object.keys(skipped).length === 0 ? "" : `, left out: ${Object.keys(skipped).join(", ")}`;
+        return `${path}: ${messages} messages${left}${undecodable === 0 ? "" : `, ${undecodable} could not be read (${problem})`}`;
+      })
+      .join("\n"),
+  );
+}
+
+function damage(damaged: readonly string[]): string {
+  return damaged.length === 0 ? "" : `\n${damaged.length} chunks could not be read and are missing: ${damaged[0]}`;
+}
+
+function nothingThere(path: string, topics: readonly string[]): Fault {
+  return new Fault(
+    "nothing_there",
+    `There is nothing of ${topics.join(", ")} in that range; ${path} is empty.`,
+    "`lode status` shows how far the ring reaches back.",
+  );
+}
