@@ -238,7 +238,7 @@ export class Controller {
   }
 
   #end(end: "placed" | "gave_up"): void {
-    if (end === "placed") this.#note("info", `The cup stands at its place after ${this.#tries} tries.`);
+    if (end === "placed") this.#note("info", `The cup stands at its place; tries: ${this.#tries}.`);
     this.#order = undefined;
     this.#move("idle", end === "placed" ? this.#motion.to : HOME, 1.5);
     this.#deps.onTaskEnd(end);
