@@ -14,7 +14,7 @@ export async function runStatus(options: CommonOptions): Promise<void> {
   say(options, status, () => statusText(status));
 }
 
-export function statusText(status: Status): string {
+function statusText(status: Status): string {
   const uptimeMs = Date.parse(status.now_time) - Date.parse(status.started_time);
   const title = `${paint("bold", status.robot)}${status.site === "" ? "" : ` · ${status.site}`} · lode ${status.version} · up ${formatDuration(uptimeMs)}`;
   return [
@@ -76,7 +76,7 @@ function uploadText({ upload }: Status): string {
   return `${gate} · ${queue}${quarantine} · ${upload.receiver}${last}`;
 }
 
-export function accountingText(accounting: Status["accounting"]): string {
+function accountingText(accounting: Status["accounting"]): string {
   const drops = Object.entries(accounting.dropped).filter(([, count]) => count > 0);
   const dropText =
     drops.length === 0

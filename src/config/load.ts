@@ -11,7 +11,7 @@ import { Fault } from "../std/fault.ts";
 import { type Finding, faultOf, parseYaml } from "../std/yaml-file.ts";
 import { type Config, configSchema, resolveClasses } from "./schema.ts";
 
-export const DEFAULT_CONFIG_PATH = "/etc/lode/lode.yaml";
+const DEFAULT_CONFIG_PATH = "/etc/lode/lode.yaml";
 
 export type LoadedConfig = {
   readonly config: Config;

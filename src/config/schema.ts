@@ -88,7 +88,7 @@ const budget = z.strictObject({
   daily_bytes_max: bytes.default(0).describe("0: no bound"),
 });
 
-export const DEFAULT_CLASSES = {
+const DEFAULT_CLASSES = {
   light: { rank: 0, tier: "disk", queue_length: 200 },
   camera: { rank: 50, tier: "memory", baseline_hz: 1, memory_ms: 30_000, memory_bytes_max: 256e6, queue_length: 8 },
   cloud: { rank: 60, tier: "memory", baseline_hz: 0.5, memory_ms: 20_000, memory_bytes_max: 192e6, queue_length: 4 },

@@ -57,7 +57,7 @@ export type StatusAnswer = {
   readonly losses: readonly Loss[];
 };
 
-export type ClassStatus = {
+type ClassStatus = {
   readonly className: string;
   readonly tier: string;
   readonly diskBytes: number;
@@ -67,7 +67,7 @@ export type ClassStatus = {
   readonly newestNs: bigint | undefined;
 };
 
-export type RuleSummary = {
+type RuleSummary = {
   readonly rule: string;
   readonly place: string;
   readonly state: string;

@@ -1,6 +1,7 @@
 /** What `lode check` looks at beside the configuration: the machine and what it reaches. Reads, never changes. */
 import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { mem } from "systeminformation";
 import { WebSocket } from "ws";
 import type { Config } from "../config/schema.ts";
 import type { Clock } from "../std/clock.ts";
@@ -18,13 +19,22 @@ const DEADLINE_MS = 3000;
 /** Before this the clock was surely never set: the year this format came to be. */
 const WALL_NS_MIN = 1_735_689_600_000_000_000n; // 2025-01-01
 /** A camera frame should fit into the socket's buffer while the process is busy. */
+const PROCESS_BYTES = 330e6; // resident without the tiers at 22 MB/s (`npm run bench -- nominal`)
 const RMEM_BYTES_MIN = 2 * 1024 * 1024;
 
 export async function checkMachine(config: Config, clock: Clock): Promise<CheckFinding[]> {
   const bridges = await Promise.all(config.sources.map((source) => checkBridge(source.url)));
   const receivers = await Promise.all(config.upload.receivers.map(checkReceiver));
   const uploadless = config.upload.receivers.length > 0 ? [] : [noReceiver];
-  return [...bridges, checkDisk(config), checkClock(clock), checkRmem(), ...receivers.flat(), ...uploadless];
+  return [
+    ...bridges,
+    checkDisk(config),
+    await checkMemory(config),
+    checkClock(clock),
+    checkRmem(),
+    ...receivers.flat(),
+    ...uploadless,
+  ];
 }
 
 const noReceiver: CheckFinding = {
@@ -75,6 +85,18 @@ function checkDisk(config: Config): CheckFinding {
 
 function nearestExisting(path: string): string {
   return existsSync(path) || dirname(path) === path ? path : nearestExisting(dirname(path));
+}
+
+/** What Lode may take at most, beside what the machine has to give. */
+async function checkMemory(config: Config): Promise<CheckFinding> {
+  const { available, total } = await mem();
+  const tiers = Object.values(config.topics.classes).filter(({ tier }) => tier === "memory");
+  const wanted =
+    tiers.reduce((sum, entry) => sum + entry.memory_bytes_max, config.ring.in_flight_bytes_max) + PROCESS_BYTES;
+  const text = `${formatBytes(available)} of ${formatBytes(total)} available; Lode may take ${formatBytes(wanted)}`;
+  if (wanted <= available) return { level: "ok", subject: "memory", text, hint: "" };
+  const hint = "Lower topics.classes.*.memory_bytes_max: the pre-roll of cameras gets shorter.";
+  return { level: "warning", subject: "memory", text, hint };
 }
 
 function checkClock(clock: Clock): CheckFinding {

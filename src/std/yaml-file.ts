@@ -47,13 +47,7 @@ export function parseYaml<T>(file: string, text: string, schema: z.ZodType<T>): 
   return { kind: "bad", findings: parsed.error.issues.flatMap((issue) => explainIssue(issue, schema, locate)) };
 }
 
-/** Throws all findings as one `Fault`. */
-export function parseYamlOrFault<T>(file: string, text: string, schema: z.ZodType<T>, code: string): T {
-  const result = parseYaml(file, text, schema);
-  if (result.kind === "ok") return result.value;
-  throw faultOf(result.findings, code);
-}
-
+/** All findings as one. */
 export function faultOf(findings: readonly Finding[], code: string): Fault {
   const message = findings.map((finding) => `${finding.place}: ${finding.problem}`).join("\n");
   return new Fault(code, message, [...new Set(findings.map((finding) => finding.hint))].join("\n"));

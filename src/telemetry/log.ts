@@ -6,7 +6,7 @@
  */
 import { pino } from "pino";
 
-export type LogFields = Readonly<Record<string, unknown>>;
+type LogFields = Readonly<Record<string, unknown>>;
 
 export interface Log {
   debug(sentence: string, fields?: LogFields): void;
