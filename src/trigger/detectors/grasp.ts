@@ -12,6 +12,8 @@
  */
 
 export type GraspEvent =
+  /** A stroke of the fingers: they reach something, or the closed end. Once between two openings. */
+  | { readonly kind: "stroke" }
   /** The fingers close on something; it is `x` wide. */
   | { readonly kind: "contact"; readonly x: number }
   /** What was held is gone although the fingers never opened. */
@@ -46,7 +48,7 @@ const PRISMATIC_MAX = 0.2;
 
 type Holding = { readonly kind: "holding"; x: number; effort: number; readonly sign: number; readonly sinceMs: number };
 type State =
-  | { readonly kind: "open" }
+  | { readonly kind: "open"; hasStroked: boolean }
   | Holding
   /** Closed on nothing, or on what was left after a loss: until it opens. */
   | { readonly kind: "empty"; furthest: number };
@@ -54,7 +56,7 @@ type State =
 export class Grasp {
   readonly #options: GraspOptions;
   readonly #onEvent: (event: GraspEvent) => void;
-  #state: State = { kind: "open" };
+  #state: State = { kind: "open", hasStroked: false };
   #lowest = Number.POSITIVE_INFINITY;
   #highest = Number.NEGATIVE_INFINITY;
   #effortMax = 0;
@@ -77,7 +79,7 @@ export class Grasp {
 
   /** What was learnt stays; what is in the hand is no longer known. */
   forget(): void {
-    this.#state = { kind: "open" };
+    this.#state = { kind: "open", hasStroked: false };
     this.#still = { x: Number.NaN, sinceMs: 0 };
   }
 
@@ -97,7 +99,7 @@ export class Grasp {
         this.#press(state, x, Math.abs(effort), elapsedMs);
       this.#hold(state, x, effort, nowMs);
     } else if (state.kind === "empty") this.#closeFurther(state, x);
-    else this.#close(effort, nowMs);
+    else this.#close(state, effort, nowMs);
   }
 
   /** The way seen so far; fingers that report their opening could close down to zero. */
@@ -117,18 +119,25 @@ export class Grasp {
     if (!(Math.abs(x - this.#still.x) <= STILL_SHARE * this.#travel)) this.#still = { x, sinceMs: nowMs };
   }
 
-  #close(effort: number, nowMs: number): void {
+  #close(state: Extract<State, { kind: "open" }>, effort: number, nowMs: number): void {
     const { x, sinceMs } = this.#still;
-    const isStill = nowMs - sinceMs >= this.#options.settleMs;
-    if (!isStill || !this.#hasClosed(x)) return;
+    if (!this.#hasClosed(x)) return;
+    if (this.#isClosed(x)) this.#tellStroke(state);
+    if (nowMs - sinceMs < this.#options.settleMs) return;
     if (this.#isClosed(x)) {
       this.#state = { kind: "empty", furthest: x };
       this.#onEvent({ kind: "missed", x });
       return;
     }
     if (!this.#isPushing(effort) || nowMs - this.#steady.sinceMs < this.#options.settleMs) return;
+    this.#tellStroke(state);
     this.#state = { kind: "holding", x, effort: Math.abs(effort), sign: Math.sign(effort), sinceMs };
     this.#onEvent({ kind: "contact", x });
+  }
+
+  #tellStroke(state: Extract<State, { kind: "open" }>): void {
+    if (!state.hasStroked) this.#onEvent({ kind: "stroke" });
+    state.hasStroked = true;
   }
 
   #isPushing(effort: number): boolean {
@@ -159,7 +168,7 @@ export class Grasp {
     const opened = -closed / this.#travel;
     const isOpening = !this.#isPushing(effort) || Math.sign(effort) !== state.sign || opened > STROKE_SHARE;
     if (opened > YIELD_SHARE && isOpening) {
-      this.#state = { kind: "open" };
+      this.#state = { kind: "open", hasStroked: false };
       this.#onEvent({ kind: "released", heldMs });
     } else if (closed > YIELD_SHARE * this.#travel) {
       this.#state = { kind: "empty", furthest: x };
@@ -169,6 +178,7 @@ export class Grasp {
 
   #closeFurther(state: Extract<State, { kind: "empty" }>, x: number): void {
     if ((x - state.furthest) * this.#closing > 0) state.furthest = x;
-    else if ((state.furthest - x) * this.#closing > 2 * YIELD_SHARE * this.#travel) this.#state = { kind: "open" };
+    else if ((state.furthest - x) * this.#closing > 2 * YIELD_SHARE * this.#travel)
+      this.#state = { kind: "open", hasStroked: false };
   }
 }

@@ -238,11 +238,14 @@ class Hand {
 
   #onGrasp(event: GraspEvent): void {
     switch (event.kind) {
-      case "contact":
+      case "stroke":
         this.#startStroke();
         break;
+      case "contact":
+        this.#slide = undefined;
+        this.#views = [];
+        break;
       case "missed":
-        this.#startStroke();
         this.#fail("missed", { position: event.x });
         break;
       case "lost":
@@ -258,8 +261,6 @@ class Hand {
 
   #startStroke(): void {
     this.#releasedMs = Number.NaN;
-    this.#slide = undefined;
-    this.#views = [];
     if (!this.#hasFailed) return;
     this.#isRetrying = true;
     this.#signal("attempt");
