@@ -3,6 +3,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Demo, type DemoResult } from "../daemon/demo.ts";
+import { DEMO_SEED } from "../demo/robot.ts";
 import { Fault } from "../std/fault.ts";
 import { type CommonOptions, interruptSignal, say, tell } from "./command.ts";
 import { field, outcomeText, paint } from "./screen.ts";
@@ -10,7 +11,7 @@ import { field, outcomeText, paint } from "./screen.ts";
 export type DemoCommandOptions = CommonOptions & {
   readonly episodes: string;
   readonly seconds?: string;
-  readonly seed: string;
+  readonly seed?: string;
   readonly folder?: string;
   readonly hideBelief?: boolean;
 };
@@ -24,7 +25,7 @@ export async function runDemo(options: DemoCommandOptions): Promise<number> {
   const startMs = performance.now();
   const result = await Demo.run(
     {
-      seed: wholeNumber("--seed", options.seed),
+      seed: options.seed === undefined ? DEMO_SEED : wholeNumber("--seed", options.seed),
       episodesWanted,
       secondsMax:
         options.seconds === undefined

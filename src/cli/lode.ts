@@ -1,27 +1,16 @@
-/** The command line: which commands there are and what they take. Each command's work is in its own file. */
+/**
+ * The command line: which commands there are and what they take. Each command's work is in its own file, loaded when
+ * it is asked for: `lode status` must not wait for the simulator to load.
+ */
 import { Command } from "commander";
 import { VERSION } from "../daemon/version.ts";
-import { type BacktestCommandOptions, runBacktest } from "./backtest.ts";
-import { runBatches, runPause, runResume } from "./batches.ts";
-import { type CaptureOptions, runCapture } from "./capture.ts";
-import { runCheck } from "./check.ts";
+import type { BacktestCommandOptions } from "./backtest.ts";
+import type { CaptureOptions } from "./capture.ts";
 import { type CommonOptions, finish } from "./command.ts";
-import { type DemoCommandOptions, runDemo } from "./demo.ts";
-import { runEpisodes } from "./episodes.ts";
-import { type ExportCommandOptions, runExport } from "./export.ts";
-import {
-  addRobot,
-  type EpisodeListOptions,
-  removeRobot,
-  runFsck,
-  runReceiver,
-  runReceiverEpisodes,
-  runReceiverRobots,
-} from "./receiver.ts";
-import { type ReplayCommandOptions, runReplayCommand } from "./replay.ts";
-import { runDaemon } from "./run.ts";
-import { runStatus } from "./status.ts";
-import { runTopics } from "./topics.ts";
+import type { DemoCommandOptions } from "./demo.ts";
+import type { ExportCommandOptions } from "./export.ts";
+import type { EpisodeListOptions } from "./receiver.ts";
+import type { ReplayCommandOptions } from "./replay.ts";
 
 const USAGE = 2;
 
@@ -45,20 +34,22 @@ function command(parent: Command, name: string, description: string, example: st
 }
 
 command(program, "run", "the daemon, in the foreground", "lode run --config /etc/lode/lode.yaml").action(
-  (options: CommonOptions) => finish(options, () => runDaemon(options)),
+  (options: CommonOptions) => finish(options, async () => (await import("./run.ts")).runDaemon(options)),
 );
 command(program, "check", "validate configuration, rules and machine", "lode check").action((options: CommonOptions) =>
-  finish(options, () => runCheck(options)),
+  finish(options, async () => (await import("./check.ts")).runCheck(options)),
 );
 command(program, "status", "one screen: connection, ring, capture, upload, accounting", "lode status").action(
-  (options: CommonOptions) => finish(options, () => runStatus(options)),
+  (options: CommonOptions) => finish(options, async () => (await import("./status.ts")).runStatus(options)),
 );
 command(program, "topics", "every topic: rate, stored, reduced, dropped, silent and why", "lode topics").action(
-  (options: CommonOptions) => finish(options, () => runTopics(options)),
+  (options: CommonOptions) => finish(options, async () => (await import("./topics.ts")).runTopics(options)),
 );
 command(program, "episodes", "list episodes, or show one", "lode episodes 019a3c5e")
   .argument("[id]", "an episode's id or a unique beginning of it")
-  .action((id: string | undefined, options: CommonOptions) => finish(options, () => runEpisodes(id, options)));
+  .action((id: string | undefined, options: CommonOptions) =>
+    finish(options, async () => (await import("./episodes.ts")).runEpisodes(id, options)),
+  );
 command(
   program,
   "capture",
@@ -69,7 +60,7 @@ command(
   .option("--post <duration>", "how far on", "10s")
   .option("--label <key=value...>", "labels for the episode")
   .option("--note <text>", "what a person saw")
-  .action((options: CaptureOptions) => finish(options, () => runCapture(options)));
+  .action((options: CaptureOptions) => finish(options, async () => (await import("./capture.ts")).runCapture(options)));
 command(
   program,
   "export",
@@ -82,19 +73,23 @@ command(
   .option("--topics <glob...>", "only these topics")
   .option("--format <format>", "mcap or csv", "mcap")
   .requiredOption("-o, --output <path>", "a file (mcap) or a folder (csv)")
-  .action((ids: string[], options: ExportCommandOptions) => finish(options, () => runExport(ids, options)));
+  .action((ids: string[], options: ExportCommandOptions) =>
+    finish(options, async () => (await import("./export.ts")).runExport(ids, options)),
+  );
 command(program, "batches", "what waits to be sent, and what was", "lode batches").action((options: CommonOptions) =>
-  finish(options, () => runBatches(options)),
+  finish(options, async () => (await import("./batches.ts")).runBatches(options)),
 );
 command(program, "pause", "stop sending (recording goes on)", "lode pause upload --for 1h")
   .argument("<what>", "upload")
   .option("--for <duration>", "resume by itself after this time")
   .action((what: string, options: CommonOptions & { for?: string }) =>
-    finish(options, () => onlyUpload(what, () => runPause(options))),
+    finish(options, () => onlyUpload(what, async () => (await import("./batches.ts")).runPause(options))),
   );
 command(program, "resume", "send again", "lode resume upload")
   .argument("<what>", "upload")
-  .action((what: string, options: CommonOptions) => finish(options, () => onlyUpload(what, () => runResume(options))));
+  .action((what: string, options: CommonOptions) =>
+    finish(options, () => onlyUpload(what, async () => (await import("./batches.ts")).runResume(options))),
+  );
 command(
   program,
   "replay",
@@ -105,12 +100,16 @@ command(
   .option("--port <port>", "port to listen on; 0: any free one", "9090")
   .option("--rate <x>", "times the recorded speed", "1")
   .option("--loop", "begin again at the end")
-  .action((files: string[], options: ReplayCommandOptions) => finish(options, () => runReplayCommand(files, options)));
+  .action((files: string[], options: ReplayCommandOptions) =>
+    finish(options, async () => (await import("./replay.ts")).runReplayCommand(files, options)),
+  );
 command(program, "backtest", "what the rules would have caught in recordings", "lode backtest run.mcap --rules my.yaml")
   .argument("<path...>", "recordings (.mcap, .bag, .db3)")
   .option("--rules <file...>", "these rules instead of the configured ones")
   .option("--exclude <glob...>", "topics that the rules must not see")
-  .action((paths: string[], options: BacktestCommandOptions) => finish(options, () => runBacktest(paths, options)));
+  .action((paths: string[], options: BacktestCommandOptions) =>
+    finish(options, async () => (await import("./backtest.ts")).runBacktest(paths, options)),
+  );
 command(
   program,
   "demo",
@@ -119,26 +118,30 @@ command(
 )
   .option("--episodes <n>", "end after so many failure episodes are home; 0: go on until Ctrl-C", "1")
   .option("--seconds <n>", "end after this time")
-  .option("--seed <n>", "of the robot's variation", "7")
+  .option("--seed <n>", "of the robot's variation (default: one that fails soon)")
   .option("--folder <dir>", "where everything is kept (default: a new temporary folder)")
   .option("--hide-belief", "keep what the controller believes from the rules: sensors alone must tell")
-  .action((options: DemoCommandOptions) => finish(options, () => runDemo(options)));
+  .action((options: DemoCommandOptions) => finish(options, async () => (await import("./demo.ts")).runDemo(options)));
 
 const receiver = command(
   program,
   "receiver",
   "the central endpoint that batches go to",
   "lode receiver --config receiver.yaml",
-).action((options: CommonOptions) => finish(options, () => runReceiver(options)));
+).action((options: CommonOptions) => finish(options, async () => (await import("./receiver.ts")).runReceiver(options)));
 const robots = command(receiver, "robots", "who may send", "lode receiver robots").action((options: CommonOptions) =>
-  finish(options, () => runReceiverRobots(options)),
+  finish(options, async () => (await import("./receiver.ts")).runReceiverRobots(options)),
 );
 command(robots, "add", "enrol a robot; prints its token once", "lode receiver robots add arm-7")
   .argument("<id>")
-  .action((id: string, options: CommonOptions) => finish(options, () => addRobot(id, options)));
+  .action((id: string, options: CommonOptions) =>
+    finish(options, async () => (await import("./receiver.ts")).addRobot(id, options)),
+  );
 command(robots, "remove", "its token is worth nothing from now on", "lode receiver robots remove arm-7")
   .argument("<id>")
-  .action((id: string, options: CommonOptions) => finish(options, () => removeRobot(id, options)));
+  .action((id: string, options: CommonOptions) =>
+    finish(options, async () => (await import("./receiver.ts")).removeRobot(id, options)),
+  );
 command(receiver, "episodes", "what has come; one of them with its files", "lode receiver episodes --outcome recovered")
   .argument("[id]")
   .option("--robot <id>")
@@ -148,11 +151,13 @@ command(receiver, "episodes", "what has come; one of them with its files", "lode
   .option("--after <cursor>", "only what changed since")
   .option("--limit <n>", "at most so many", "100")
   .action((id: string | undefined, options: EpisodeListOptions) =>
-    finish(options, () => runReceiverEpisodes(id, options)),
+    finish(options, async () => (await import("./receiver.ts")).runReceiverEpisodes(id, options)),
   );
 command(receiver, "fsck", "every receipt's blob is there and hashes right", "lode receiver fsck --repair")
   .option("--repair", "remove blobs that no receipt names")
-  .action((options: CommonOptions & { repair?: boolean }) => finish(options, () => runFsck(options)));
+  .action((options: CommonOptions & { repair?: boolean }) =>
+    finish(options, async () => (await import("./receiver.ts")).runFsck(options)),
+  );
 
 async function onlyUpload(what: string, body: () => Promise<void>): Promise<void> {
   if (what !== "upload") program.error(`error: "${what}" cannot be paused; only upload can`);

@@ -68,6 +68,8 @@ const FIRING_LAG_NS = 4_000_000_000n;
 const FIRING_LEAD_NS = 500_000_000n;
 const POLL_MS = 100;
 
+const NOTHING_TOLD = { id: undefined, attempts: 1, isRecovered: false };
+
 type Happened = { readonly task: number; readonly event: TruthEvent; readonly atNs: bigint };
 
 export class Demo {
@@ -80,7 +82,7 @@ export class Demo {
   readonly #tasks = new Map<number, TaskTruth>();
   readonly #sealed = new Map<string, { readonly episode: Episode; readonly batches: readonly Batch[] }>();
   readonly #home = new Map<string, readonly string[]>();
-  #toldAttempts = 0;
+  #told: { readonly id: string | undefined; readonly attempts: number; readonly isRecovered: boolean } = NOTHING_TOLD;
   #failure: Error | undefined;
 
   private constructor(options: DemoOptions, talk: DemoTalk, receiver: Receiver, robot: Worker) {
@@ -282,19 +284,21 @@ export class Demo {
     }
   }
 
-  /** Rules see more than one episode needs: an attempt is news when the open episode counts it. */
+  /** Several rules may see the same: what is news is what the open episode did not say before. */
   #tellEvent(kind: string, rule: string, atNs: bigint, open: Episode | undefined): void {
+    const told = this.#told.id === open?.id ? this.#told : NOTHING_TOLD;
     if (kind === "firing") {
       const lagNs = atNs - (this.#events.at(-1)?.atNs ?? 0n);
       this.#talk(
         "lode",
         `${rule} fired${lagNs > FIRING_LAG_NS ? "" : `, ${Math.round(msOfNs(lagNs))} ms after it happened`}`,
       );
-    } else if (open !== undefined && open.attempts > this.#toldAttempts)
-      this.#talk("lode", `the robot tries again (attempt ${open.attempts})`);
-    else if (open?.outcome === "recovered" && this.#toldAttempts > 0)
-      this.#talk("lode", "the robot has recovered; keeping what follows");
-    this.#toldAttempts = open === undefined || open.outcome === "recovered" ? 0 : open.attempts;
+    }
+    if (open === undefined) return;
+    const isRecovered = open.outcome === "recovered";
+    if (open.attempts > told.attempts) this.#talk("lode", `the robot tries again (attempt ${open.attempts})`);
+    if (isRecovered && !told.isRecovered) this.#talk("lode", "the robot has recovered; keeping what follows");
+    this.#told = { id: open.id, attempts: open.attempts, isRecovered };
   }
 
   #tellSealed(episode: Episode): void {
