@@ -300,7 +300,6 @@ class Hand {
   }
 
   #fail(failure: Failure, values: Readonly<Record<string, number>>): void {
-    if (failure !== "slip") this.#slide = undefined;
     this.#hasFailed = true;
     this.#isRetrying = false;
     if (failure !== this.#failure) return;
