@@ -54,7 +54,7 @@ const topicClass = z.strictObject({
 const assignment = z.strictObject({
   match: z.array(z.string()).default(["**"]).describe("topic globs"),
   types: z.array(z.string()).default(["**"]).describe("type globs, written pkg/Type"),
-  class: z.string().optional(),
+  class: z.string().optional().describe("the class these topics get"),
   on_demand: z.boolean().optional().describe("subscribed only while an episode is open"),
   privacy: z
     .enum(["upload", "local", "never"])
@@ -63,19 +63,26 @@ const assignment = z.strictObject({
 });
 
 const source = z.strictObject({
-  kind: z.enum(["rosbridge"]).default("rosbridge"),
+  kind: z.enum(["rosbridge"]).default("rosbridge").describe("what the robot speaks"),
   url: z
     .string()
     .regex(/^wss?:\/\//, "must start with ws:// or wss://")
-    .default("ws://127.0.0.1:9090"),
-  bridge: z.enum(["auto", "rosbridge_suite", "ros2-web-bridge"]).default("auto"),
+    .default("ws://127.0.0.1:9090")
+    .describe("the bridge's WebSocket"),
+  bridge: z
+    .enum(["auto", "rosbridge_suite", "ros2-web-bridge"])
+    .default("auto")
+    .describe("which program the bridge is; auto asks its rosapi"),
   types: z.record(z.string(), z.string()).default({}).describe("topic: type, for bridges without rosapi"),
-  ping_interval_ms: durationMs.default(5_000),
+  ping_interval_ms: durationMs.default(5_000).describe("a bridge that leaves two pings unanswered is taken for dead"),
   frame_bytes_max: bytes.default(64e6).describe("a larger frame is dropped and counted"),
 });
 
 const receiver = z.strictObject({
-  url: z.string().regex(/^https?:\/\//, "must start with http:// or https://"),
+  url: z
+    .string()
+    .regex(/^https?:\/\//, "must start with http:// or https://")
+    .describe("the receiver's address"),
   token_file: z.string().describe("file that holds this robot's token"),
   public_keys: z
     .array(z.string())
@@ -85,7 +92,7 @@ const receiver = z.strictObject({
 });
 
 const budget = z.strictObject({
-  daily_bytes_max: bytes.default(0).describe("0: no bound"),
+  daily_bytes_max: bytes.default(0).describe("bytes sent a day at most on such a link; 0: no bound"),
 });
 
 const DEFAULT_CLASSES = {
@@ -108,22 +115,24 @@ const DEFAULT_ASSIGN = [
 export const configSchema = z.strictObject({
   robot: z
     .strictObject({
-      id: identifier.default(
-        () =>
-          hostname()
-            .replace(/[^A-Za-z0-9._-]/g, "-")
-            .slice(0, 64) || "robot",
-      ),
-      site: z.string().default(""),
+      id: identifier
+        .default(
+          () =>
+            hostname()
+              .replace(/[^A-Za-z0-9._-]/g, "-")
+              .slice(0, 64) || "robot",
+        )
+        .describe("the robot's name, at the receiver too; default: the host's name"),
+      site: z.string().default("").describe("where it works; goes into every manifest"),
       embodiment: z.string().default("").describe("what kind of body: arm, mobile_base, humanoid …"),
-      labels: z.record(z.string(), z.string()).default({}),
+      labels: z.record(z.string(), z.string()).default({}).describe("words of yours that go into every manifest"),
     })
     .prefault({}),
   sources: z.array(source).min(1).max(1, "one source for now").prefault([{}]),
   topics: z
     .strictObject({
-      include: z.array(z.string()).default(["**"]),
-      exclude: z.array(z.string()).default([]),
+      include: z.array(z.string()).default(["**"]).describe("globs of the topics that are recorded"),
+      exclude: z.array(z.string()).default([]).describe("globs of topics that are not, whatever include says"),
       msg_folders: z
         .array(z.string())
         .default([])
@@ -141,7 +150,9 @@ export const configSchema = z.strictObject({
         .string()
         .default(() => process.env.STATE_DIRECTORY ?? "/var/lib/lode")
         .describe("where everything is kept"),
-      bytes_max: bytes.default(32e9),
+      bytes_max: bytes
+        .default(32e9)
+        .describe("what the ring takes on disk at most, database and segment files together"),
       age_ms_max: durationMs.prefault("14d").describe("older chunks go, whatever the room"),
       free_bytes_min: bytes.default(2e9).describe("free space on the file system that the ring leaves alone"),
       commit_ms: durationMs.default(500).describe("group commit; at most this much light data is lost in a power cut"),
@@ -178,14 +189,20 @@ export const configSchema = z.strictObject({
   receiver: z
     .strictObject({
       listen: z.string().default("127.0.0.1:8480").describe("host:port"),
-      folder: z.string().default(() => process.env.STATE_DIRECTORY ?? "/var/lib/lode-receiver"),
-      batch_bytes_max: bytes.default(1e9),
-      free_bytes_min: bytes.default(1e9),
+      folder: z
+        .string()
+        .default(() => process.env.STATE_DIRECTORY ?? "/var/lib/lode-receiver")
+        .describe("blobs, catalog and key"),
+      batch_bytes_max: bytes.default(1e9).describe("a larger batch is refused"),
+      free_bytes_min: bytes.default(1e9).describe("free space that uploads leave alone; below it they are deferred"),
     })
     .prefault({}),
   telemetry: z
     .strictObject({
-      log_level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+      log_level: z
+        .enum(["debug", "info", "warn", "error", "silent"])
+        .default("info")
+        .describe("what goes to the journal"),
       socket: z
         .string()
         .default(() => `${process.env.RUNTIME_DIRECTORY ?? "/run/lode"}/control.sock`)
