@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { backtestRecording, backtestToWire, type RecordingVerdict } from "../../src/daemon/backtest.ts";
 import { Definitions } from "../../src/decode/definitions.ts";
 import { openRecording } from "../../src/replay/open-recording.ts";
+import type { RecordedMessage, Recording } from "../../src/replay/recording.ts";
 import { compileGlobs } from "../../src/std/glob.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { parseRules } from "../../src/trigger/rule.ts";
@@ -14,12 +15,30 @@ const RULES = ["default.yaml", "manipulator.yaml"].flatMap((name) =>
   parseRules(name, readFileSync(join(ROOT, "config/rules", name), "utf8")),
 );
 
-async function judge(name: string, exclude: readonly string[] = []): Promise<RecordingVerdict> {
+/** What becomes of a message: other bytes, or nothing. */
+type Fault = (topic: string, atS: number, bytes: Uint8Array) => Uint8Array | undefined;
+const NO_FAULT: Fault = (_topic, _atS, bytes) => bytes;
+
+async function* spoil(recording: Recording, fault: Fault): AsyncGenerator<RecordedMessage> {
+  for await (const message of recording.messages()) {
+    const topic = recording.channels[message.channelIndex]?.topic ?? "";
+    const bytes = fault(topic, Number(message.logTimeNs - recording.startNs) / 1e9, message.bytes);
+    if (bytes !== undefined) yield { ...message, bytes };
+  }
+}
+
+async function judge(name: string, exclude: readonly string[] = [], fault = NO_FAULT): Promise<RecordingVerdict> {
   const definitions = Definitions.open({ folders: [] });
   await using recording = await openRecording(join(ROOT, "test/data/recordings", name), {
     findDefinition: (type, ros) => definitions.find(type, ros),
   });
-  return await backtestRecording(recording, { rules: RULES, isExcluded: compileGlobs(exclude), log: silentLog });
+  const { path, ros, channels, startNs, endNs, messageCount, problem } = recording;
+  const spoilt: Recording = {
+    ...{ path, ros, channels, startNs, endNs, messageCount, problem },
+    messages: () => spoil(recording, fault),
+    [Symbol.asyncDispose]: async () => {},
+  };
+  return await backtestRecording(spoilt, { rules: RULES, isExcluded: compileGlobs(exclude), log: silentLog });
 }
 
 const firingsOf = (verdict: RecordingVerdict) =>
@@ -72,6 +91,58 @@ test.each([[[]], [["/diagnostics", "/rosout"]]])(
     expect(bits).toEqual([53, 62]);
   },
 );
+
+/** Turns the acceleration of a ROS 1 Imu: three doubles before its last covariance. */
+function turnImu(bytes: Uint8Array, turn: (a: readonly [number, number, number]) => readonly number[]): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  const view = new DataView(copy.buffer);
+  const at = copy.length - (9 + 3) * 8;
+  const turned = turn([view.getFloat64(at, true), view.getFloat64(at + 8, true), view.getFloat64(at + 16, true)]);
+  for (const [axis, value] of turned.entries()) view.setFloat64(at + 8 * axis, value, true);
+  return copy;
+}
+
+const upsideDown = ([x, y, z]: readonly [number, number, number]) => [x, -y, -z] as const;
+
+test("a sensor that dies in a real recording is found, and only that", async () => {
+  const verdict = await judge("husky_gps_imu_odom.bag", [], (topic, atS, bytes) =>
+    topic === "/imu/data" && atS > 200 ? undefined : bytes,
+  );
+  expect(verdict.firings.map(({ rule, topic }) => [rule, topic])).toEqual([["stale_topic", "/imu/data"]]);
+  expect(firingsOf(verdict)[0]?.[1]).toBeCloseTo(203, 0);
+});
+
+test("an IMU mounted upside down is no fall; tipping over with it is", async () => {
+  const onHusky = (turn: (atS: number) => Parameters<typeof turnImu>[1]) =>
+    judge("husky_gps_imu_odom.bag", [], (topic, atS, bytes) =>
+      topic === "/imu/data" ? turnImu(bytes, turn(atS)) : bytes,
+    );
+  expect((await onHusky(() => upsideDown)).firings).toEqual([]);
+  const tipped = await onHusky((atS) => (acceleration) => {
+    const [x, y, z] = upsideDown(acceleration);
+    const angle = 1.5 * Math.min(1, Math.max(0, atS - 250));
+    return [x, y * Math.cos(angle) - z * Math.sin(angle), y * Math.sin(angle) + z * Math.cos(angle)];
+  });
+  expect(firingsOf(tipped).map(([rule, atS]) => [rule, Math.floor(atS)])).toEqual([["fall", 251]]);
+});
+
+test("accelerations that become NaN for a while are no fall", async () => {
+  const verdict = await judge("husky_gps_imu_odom.bag", [], (topic, atS, bytes) =>
+    topic === "/imu/data" && atS > 100 && atS < 120
+      ? turnImu(bytes, () => [Number.NaN, Number.NaN, Number.NaN])
+      : bytes,
+  );
+  expect(verdict.firings).toEqual([]);
+});
+
+test("a base that stands while it is told to drive is stalled", async () => {
+  // The twist of an Odometry: six doubles before its last covariance.
+  const stop = (bytes: Uint8Array) => Uint8Array.from(bytes).fill(0, bytes.length - 42 * 8, bytes.length - 36 * 8);
+  const verdict = await judge("kobuki_nominal.mcap", [], (topic, atS, bytes) =>
+    topic === "/odom" && atS > 61 ? stop(bytes) : bytes,
+  );
+  expect(firingsOf(verdict).map(([rule, atS]) => [rule, Math.floor(atS)])).toEqual([["stall", 62]]);
+});
 
 test("the same recording gives the same events again", async () => {
   const [first, second] = [await judge("sim_cup_slip_recover.mcap"), await judge("sim_cup_slip_recover.mcap")];

@@ -37,6 +37,7 @@ const PRESSED_SHARE = 0.05;
 /** … or at this one under a grip that becomes firmer than before. */
 const PRESSED_FIRMER_SHARE = 0.2;
 const FIRMER = 1.3;
+const SPEED_MS = 80;
 /** Fingers that stop this near to zero, or to the furthest they ever closed after a loss, hold nothing. */
 const CLOSED_SHARE = 0.06;
 /** A closing of less is a tremble, or a bounce off the open end. */
@@ -62,7 +63,8 @@ export class Grasp {
   #effortMax = 0;
   /** The fastest closing seen, per ms. */
   #speedMax = 0;
-  #last = { x: Number.NaN, atMs: 0 };
+  #mark = { x: Number.NaN, atMs: 0 };
+  #lastMs = Number.NaN;
   /** Where and since when x stands still. */
   #still = { x: Number.NaN, sinceMs: 0 };
   /** Since when the effort has one sign: noise around zero pushes nothing. */
@@ -88,10 +90,9 @@ export class Grasp {
     this.#lowest = Math.min(this.#lowest, x);
     this.#highest = Math.max(this.#highest, x);
     this.#effortMax = Math.max(this.#effortMax, Math.abs(effort));
-    const elapsedMs = nowMs - this.#last.atMs;
-    const closing = ((x - this.#last.x) * this.#closing) / elapsedMs;
-    if (elapsedMs > 0 && closing > this.#speedMax) this.#speedMax = closing;
-    this.#last = { x, atMs: nowMs };
+    const elapsedMs = nowMs - this.#lastMs;
+    this.#lastMs = nowMs;
+    this.#learnSpeed(x, nowMs);
     this.#follow(x, Math.sign(effort), nowMs);
     const state = this.#state;
     if (state.kind === "holding") {
@@ -112,6 +113,15 @@ export class Grasp {
   get #closing(): number {
     if (this.#options.closes !== "auto") return this.#options.closes === "up" ? 1 : -1;
     return Math.max(Math.abs(this.#lowest), Math.abs(this.#highest)) < PRISMATIC_MAX ? -1 : 1;
+  }
+
+  /** Over stretches longer than the bursts in which bridges deliver, which would make any speed of it. */
+  #learnSpeed(x: number, nowMs: number): void {
+    const elapsedMs = nowMs - this.#mark.atMs;
+    if (elapsedMs < SPEED_MS) return;
+    const speed = ((x - this.#mark.x) * this.#closing) / elapsedMs;
+    if (speed > this.#speedMax) this.#speedMax = speed;
+    this.#mark = { x, atMs: nowMs };
   }
 
   #follow(x: number, sign: number, nowMs: number): void {
