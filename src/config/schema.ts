@@ -72,7 +72,7 @@ const source = z.strictObject({
   bridge: z
     .enum(["auto", "rosbridge_suite", "ros2-web-bridge"])
     .default("auto")
-    .describe("which program the bridge is; auto asks its rosapi"),
+    .describe("ros2-web-bridge has no rosapi and must be named; the others are asked what they are"),
   types: z.record(z.string(), z.string()).default({}).describe("topic: type, for bridges without rosapi"),
   ping_interval_ms: durationMs.default(5_000).describe("a bridge that leaves two pings unanswered is taken for dead"),
   frame_bytes_max: bytes.default(64e6).describe("a larger frame is dropped and counted"),
@@ -149,13 +149,15 @@ export const configSchema = z.strictObject({
       folder: z
         .string()
         .default(() => process.env.STATE_DIRECTORY ?? "/var/lib/lode")
-        .describe("where everything is kept"),
+        .describe("where everything is kept; systemd's STATE_DIRECTORY comes first"),
       bytes_max: bytes
         .default(32e9)
         .describe("what the ring takes on disk at most, database and segment files together"),
       age_ms_max: durationMs.prefault("14d").describe("older chunks go, whatever the room"),
       free_bytes_min: bytes.default(2e9).describe("free space on the file system that the ring leaves alone"),
-      commit_ms: durationMs.default(500).describe("group commit; at most this much light data is lost in a power cut"),
+      commit_ms: durationMs
+        .default(500)
+        .describe("group commit; a power cut costs this and the half second in which a chunk gathers"),
       in_flight_bytes_max: bytes
         .default(96e6)
         .describe("chunks on their way to the store thread; beyond it messages are dropped and counted"),
@@ -163,11 +165,8 @@ export const configSchema = z.strictObject({
     .prefault({}),
   rules: z
     .strictObject({
-      files: z
-        .array(z.string())
-        .default([])
-        .describe("rule files beside /etc/lode/rules.d; empty: the shipped default set"),
-      shipped: z.boolean().default(true).describe("arm the shipped default rules"),
+      files: z.array(z.string()).default([]).describe("rule files, beside those in rules.d"),
+      shipped: z.boolean().default(true).describe("arm the rules of config/rules/default.yaml"),
       disable: z.array(z.string()).default([]).describe("names of rules to leave unarmed"),
     })
     .prefault({}),
