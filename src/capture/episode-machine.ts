@@ -7,7 +7,8 @@
  *
  * Meaning:
  * - A firing opens an episode, with its pre-roll. A later firing of any rule joins it; `split` closes the open one
- *   and opens the next, and so does a firing whose post-roll no longer fits under `maxMs` (never a person's); `ignore` only counts it.
+ *   and opens the next, and so does a firing whose post-roll no longer fits under `maxMs`, and one of a rule that sees
+ *   recovery when the loop before it is decided (never a person's); `ignore` only counts it.
  * - Each joined rule that can tell recovery is *pending* until it does. A `recovered` event settles its own rule and
  *   those that can only infer (`recoversWhen: "cleared"`); the last settlement decides `recovered`. One rule that
  *   waits `recoveryTimeoutMs` since the last firing or attempt, or that sees the robot give up, decides `failed`; a
@@ -205,7 +206,14 @@ function extend(
 function mustSplit(open: OpenEpisode, firing: EpisodeFiring, policy: CapturePolicy): boolean {
   if (firing.atNs <= open.activeNs) return false;
   if (policy.kind === "manual") return false;
+  if (policy.recoversWhen === "explicit" && isOver(open)) return true;
   return policy.onOverlap === "split" || firing.atNs + nsOfMs(policy.postRollMs) > endNsMaxWith(open, policy);
+}
+
+/** A rule that sees recovery has said how the loop ended: what fails next is a loop of its own, however soon it comes. */
+function isOver({ outcome, rules }: OpenEpisode): boolean {
+  const isDecided = outcome === "recovered" || outcome === "failed";
+  return isDecided && rules.some(({ policy }) => policy.recoversWhen === "explicit");
 }
 
 const endNsMaxWith = (open: OpenEpisode, policy: CapturePolicy): bigint =>
