@@ -5,7 +5,7 @@
 import { Command } from "commander";
 import { VERSION } from "../daemon/version.ts";
 import type { BacktestCommandOptions } from "./backtest.ts";
-import type { CaptureOptions } from "./capture.ts";
+import type { CaptureOptions, LabelOptions } from "./capture.ts";
 import { type CommonOptions, finish } from "./command.ts";
 import type { DemoCommandOptions } from "./demo.ts";
 import type { ExportCommandOptions } from "./export.ts";
@@ -49,6 +49,14 @@ command(program, "episodes", "list episodes, or show one", "lode episodes 019a3c
   .argument("[id]", "an episode's id or a unique beginning of it")
   .action((id: string | undefined, options: CommonOptions) =>
     finish(options, async () => (await import("./episodes.ts")).runEpisodes(id, options)),
+  );
+command(program, "label", "annotate an episode", "lode label 019a3c5e object=cup --outcome recovered")
+  .argument("<id>", "an episode's id or a unique beginning of it")
+  .argument("[key=value...]", "labels")
+  .option("--note <text>", "what a person saw")
+  .option("--outcome <outcome>", "recovered, failed, operator_took_over, succeeded or unknown")
+  .action((id: string, labels: string[], options: LabelOptions) =>
+    finish(options, async () => (await import("./capture.ts")).runLabel(id, labels, options)),
   );
 command(
   program,

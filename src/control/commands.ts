@@ -15,6 +15,8 @@ export interface Commands {
   episodes(): Promise<EpisodesAnswer>;
   /** `id` may be a unique prefix. Throws `Fault("no_such_episode")`. */
   episode(id: string): Promise<EpisodeAnswer>;
+  /** A person's labels, note or outcome; every change is kept with its author. */
+  label(id: string, request: unknown): Promise<EpisodeAnswer>;
   batches(): Promise<BatchesAnswer>;
   capture(request: unknown): Promise<CaptureAnswer>;
   pauseUpload(request: unknown): Promise<PauseAnswer>;

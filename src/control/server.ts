@@ -57,6 +57,9 @@ function addRoutes(server: FastifyInstance, commands: Commands): void {
   server.get<{ Params: { id: string } }>("/v1/episodes/:id", async (request) =>
     toWire(await commands.episode(request.params.id)),
   );
+  server.post<{ Params: { id: string } }>("/v1/episodes/:id/label", async (request) =>
+    toWire(await commands.label(request.params.id, request.body ?? {})),
+  );
   server.get("/v1/batches", async () => toWire(await commands.batches()));
   server.post("/v1/capture", async (request) => toWire(await commands.capture(request.body ?? {})));
   server.post("/v1/upload/pause", async (request) => toWire(await commands.pauseUpload(request.body ?? {})));

@@ -42,6 +42,12 @@ const captureRequest = z.strictObject({
   labels: z.record(z.string(), z.string()).default({}),
   note: z.string().max(10_000).default(""),
 });
+const labelRequest = z.strictObject({
+  labels: z.record(z.string().min(1).max(100), z.string().max(1000)).default({}),
+  note: z.string().max(10_000).optional(),
+  outcome: z.enum(["recovered", "failed", "operator_took_over", "succeeded", "unknown"]).optional(),
+  author: z.string().max(100).default(""),
+});
 const pauseRequest = z.strictObject({ for_ms: z.number().positive().optional() });
 
 export type CommandParts = {
@@ -141,6 +147,13 @@ export class DaemonCommands implements Commands {
       state: stateOf(stored, batches),
       batches: batches.map((batch) => this.#summarizeBatch(batch)),
     };
+  }
+
+  async label(id: string, request: unknown): Promise<EpisodeAnswer> {
+    const { author, ...edit } = parseRequest(labelRequest, request);
+    const { episode } = new EpisodeTable(this.#parts.journal).find(id);
+    await this.#parts.store.call("annotate", { id: episode.id, edit, author });
+    return this.episode(episode.id);
   }
 
   async batches(): Promise<BatchesAnswer> {

@@ -8,6 +8,7 @@ import { mkdirSync } from "node:fs";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { BatchStore } from "../batch/batch-store.ts";
 import { Capture } from "../capture/capture.ts";
+import type { EpisodeEdit } from "../capture/episode-table.ts";
 import type { Config } from "../config/schema.ts";
 import { topicClasses } from "../config/topic-plan.ts";
 import { Ledger, type TopicCounts } from "../ledger/ledger.ts";
@@ -161,6 +162,9 @@ serveCalls(parentPort, {
     const id = capture.capture({ ...request, atNs: nowNs() });
     commit();
     return id;
+  },
+  annotate: ({ id, edit, author }: { id: string; edit: EpisodeEdit; author: string }) => {
+    capture.annotate(id, edit, author, nowNs());
   },
   batched: ({
     episode,

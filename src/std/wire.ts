@@ -45,7 +45,11 @@ function convert(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, inner]) => entryToWire(key, inner)));
 }
 
+/** Maps whose keys are other people's: they stay as they are. */
+const FOREIGN_KEYS = new Set(["labels", "values"]);
+
 function entryToWire(key: string, value: unknown): [string, unknown] {
+  if (FOREIGN_KEYS.has(key)) return [key, value];
   if (typeof value === "bigint" && key.endsWith("Ns"))
     return [`${snakeCase(key.slice(0, -2))}_time`, formatTimeNs(value)];
   // A key that is not a name of ours (a topic, a label) stays as it is.
