@@ -63,18 +63,7 @@ export type Manifest = {
 };
 
 export function formatManifest(manifest: Manifest): string {
-  const { robot, episode } = manifest;
-  return JSON.stringify({
-    format: MANIFEST_FORMAT,
-    ...toWire(manifest),
-    // The keys of these are people's words, not names of ours.
-    robot: { ...toWire(robot), labels: robot.labels },
-    episode: {
-      ...toWire(episode),
-      labels: episode.labels,
-      firings: episode.firings.map((firing) => ({ ...toWire(firing), values: firing.values })),
-    },
-  });
+  return JSON.stringify({ format: MANIFEST_FORMAT, ...toWire(manifest) });
 }
 
 /** Throws `Fault("bad_manifest")`. Unknown fields are left out: a later version may have more. */

@@ -19,12 +19,12 @@ for (const seed of positionals) {
   const child = Child.lode(["demo", "--seed", seed, "--episodes", values.episodes, "--hide-belief", "--json"]);
   const { code } = await child.exited;
   const result = child.lastJson<Partial<Wire<DemoResult>>>();
-  isRight &&= code === 0;
   const episodes = (result.episodes ?? []).map(({ rule, outcome, attempts, truth }) => [
     `${rule}, ${outcome}, ${attempts}`,
     truth === undefined ? "nothing" : `${truth.event}, ${truth.outcome}, ${truth.attempts}`,
   ]);
   const [seen, truth] = [episodes.map(([first]) => first).join("; "), episodes.map(([, second]) => second).join("; ")];
+  isRight &&= result.missed?.length === 0 && result.false?.length === 0;
   const missed = (result.missed ?? []).map(({ event }) => event).join(", ");
   const wrong = (result.false ?? []).map(({ reason }) => reason).join(", ");
   const cpu = Math.round(((result.cpu_seconds ?? 0) / (result.seconds ?? 1)) * 100);
