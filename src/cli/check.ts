@@ -1,6 +1,6 @@
 /** `lode check`: the configuration, the rules and the machine; each finding with its place and how to mend it. */
+import { checkConfig } from "../daemon/config-check.ts";
 import { checkMachine } from "../daemon/machine-check.ts";
-import { checkRuleFields, parseRuleFiles, readRuleFiles } from "../daemon/rule-files.ts";
 import { systemClock } from "../std/clock.ts";
 import { type CommonOptions, readConfig, say } from "./command.ts";
 import { paint } from "./screen.ts";
@@ -8,10 +8,9 @@ import { paint } from "./screen.ts";
 const PROBLEMS_FOUND = 4;
 
 export async function runCheck(options: CommonOptions): Promise<number> {
-  const { config, files } = readConfig(options);
-  const ruleFiles = readRuleFiles(config.rules);
-  const rules = parseRuleFiles(ruleFiles, config.rules.disable);
-  checkRuleFields(rules, config.topics.msg_folders);
+  const loaded = readConfig(options);
+  const { config, files } = loaded;
+  const rules = checkConfig(loaded);
   const armed = rules.filter((rule) => rule.isEnabled).map((rule) => rule.name);
   const findings = [
     {

@@ -1,10 +1,13 @@
 /** `lode run`: the daemon, in the foreground; what the service manager starts. */
+import { checkConfig } from "../daemon/config-check.ts";
 import { Daemon } from "../daemon/daemon.ts";
 import { openLog } from "../telemetry/log.ts";
 import { type CommonOptions, interruptSignal, readConfig } from "./command.ts";
 
 export async function runDaemon(options: CommonOptions): Promise<void> {
-  const { config, files } = readConfig(options);
+  const loaded = readConfig(options);
+  const { config, files } = loaded;
+  checkConfig(loaded);
   const log = openLog(config.telemetry.log_level, "main");
   const signal = interruptSignal();
   const daemon = await Daemon.open(config, { log });

@@ -8,7 +8,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { Fault } from "../std/fault.ts";
-import { type Finding, faultOf, parseYaml } from "../std/yaml-file.ts";
+import { type Finding, faultOf, nearestHint, parseYaml } from "../std/yaml-file.ts";
 import { type Config, configSchema, resolveClasses } from "./schema.ts";
 
 const DEFAULT_CONFIG_PATH = "/etc/lode/lode.yaml";
@@ -17,6 +17,8 @@ export type LoadedConfig = {
   readonly config: Config;
   /** What was read, in order; empty: all defaults. */
   readonly files: readonly string[];
+  /** `lode.yaml:12:3` of the value that counts, for findings that only a stage can make. */
+  placeOf(path: readonly PropertyKey[]): string;
 };
 
 /** Throws `Fault("bad_config")` with all findings. A missing default file is fine, a missing named one is not. */
@@ -30,15 +32,47 @@ export function loadConfig(path: string | undefined): LoadedConfig {
     );
   const files = [...(existsSync(main) ? [main] : []), ...dropIns(main)];
   const findings: Finding[] = [];
+  const locators: Locator[] = [];
   let merged: Record<string, unknown> = {};
   for (const file of files) {
     const text = readFileSync(file, "utf8");
     const result = parseYaml(file, text, configSchema);
     if (result.kind === "bad") findings.push(...result.findings);
-    else merged = merge(merged, asMap(parse(text)));
+    else {
+      const given = asMap(parse(text));
+      merged = merge(merged, given);
+      locators.unshift({ has: (path) => valueAt(given, path) !== undefined, locate: result.locate });
+    }
   }
+  const placeOf = (path: readonly PropertyKey[]) => locators.find(({ has }) => has(path))?.locate(path) ?? main;
   if (findings.length > 0) throw faultOf(findings, "bad_config");
-  return { config: finishConfig(merged, main), files };
+  const config = finishConfig(merged, main);
+  const strangers = unknownClasses(config, placeOf);
+  if (strangers.length > 0) throw faultOf(strangers, "bad_config");
+  return { config, files, placeOf };
+}
+
+function unknownClasses({ topics }: Config, placeOf: LoadedConfig["placeOf"]): Finding[] {
+  const known = Object.keys(topics.classes);
+  return topics.assign.flatMap(({ class: name }, index) => {
+    if (name === undefined || known.includes(name)) return [];
+    const problem = `topics.assign names the class "${name}", which does not exist.`;
+    return [{ place: placeOf(["topics", "assign", index, "class"]), problem, hint: nearestHint(name, known) }];
+  });
+}
+
+/** Of one file; the last file comes first, because it counts. */
+type Locator = {
+  has(path: readonly PropertyKey[]): boolean;
+  locate(path: readonly PropertyKey[]): string;
+};
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === "object" && inner !== null ? Object.getOwnPropertyDescriptor(inner, key)?.value : undefined,
+    value,
+  );
 }
 
 /** `/etc/lode/lode.yaml` → `/etc/lode/lode.d/*.yaml`, sorted by name. */
@@ -73,7 +107,6 @@ export function finishConfig(merged: Record<string, unknown>, main: string): Con
     receiver: { ...parsed.receiver, folder: fromMain(parsed.receiver.folder) },
     telemetry: { ...parsed.telemetry, socket: fromMain(parsed.telemetry.socket) },
   };
-  checkClassNames(config, main);
   return config;
 }
 
@@ -84,18 +117,6 @@ function ruleDropIns(main: string): string[] {
     .filter((name) => /\.ya?ml$/.test(name))
     .sort()
     .map((name) => join(folder, name));
-}
-
-function checkClassNames(config: Config, main: string): void {
-  const known = Object.keys(config.topics.classes);
-  for (const { class: name } of config.topics.assign) {
-    if (name !== undefined && !known.includes(name))
-      throw new Fault(
-        "bad_config",
-        `${main}: topics.assign names the class "${name}", which does not exist.`,
-        `Known classes: ${known.join(", ")}.`,
-      );
-  }
 }
 
 function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {

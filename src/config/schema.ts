@@ -187,7 +187,11 @@ export const configSchema = z.strictObject({
     .prefault({}),
   receiver: z
     .strictObject({
-      listen: z.string().default("127.0.0.1:8480").describe("host:port"),
+      listen: z
+        .string()
+        .regex(/^.+:\d{1,5}$/, 'must be host:port, such as "0.0.0.0:8480"')
+        .default("127.0.0.1:8480")
+        .describe("host:port"),
       folder: z
         .string()
         .default(() => process.env.STATE_DIRECTORY ?? "/var/lib/lode-receiver")
