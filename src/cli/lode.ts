@@ -2,7 +2,7 @@
  * The command line: which commands there are and what they take. Each command's work is in its own file, loaded when
  * it is asked for: `lode status` must not wait for the simulator to load.
  */
-import { Command } from "commander";
+import { Command, type CommanderError } from "commander";
 import { VERSION } from "../daemon/version.ts";
 import type { BacktestCommandOptions } from "./backtest.ts";
 import type { CaptureOptions, LabelOptions } from "./capture.ts";
@@ -14,12 +14,23 @@ import type { ReplayCommandOptions } from "./replay.ts";
 
 const USAGE = 2;
 
+/** The parser has said it on stderr already; who asked for JSON gets that too. */
+function endParsing(error: CommanderError): never {
+  if (error.exitCode === 0) process.exit(0);
+  if (process.argv.includes("--json")) {
+    const message = error.message.replace(/^error: /, "");
+    const answer = { error: { code: "bad_usage", message, hint: "lode --help shows what there is." } };
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  }
+  process.exit(USAGE);
+}
+
 const program = new Command("lode")
   .description("The flight recorder and data engine that runs on a robot.")
   .version(VERSION)
   .enablePositionalOptions()
   .showHelpAfterError("(lode --help shows what there is)")
-  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : USAGE));
+  .exitOverride(endParsing);
 
 /** Every command takes --json and --config, and shows an example in its help. */
 function command(parent: Command, name: string, description: string, example: string): Command {
@@ -30,7 +41,7 @@ function command(parent: Command, name: string, description: string, example: st
     .option("--json", "one JSON object with stable names")
     .option("--config <file>", "configuration file (default /etc/lode/lode.yaml)")
     .addHelpText("after", `\nExample:\n  ${example}`)
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : USAGE));
+    .exitOverride(endParsing);
 }
 
 command(program, "run", "the daemon, in the foreground", "lode run --config /etc/lode/lode.yaml").action(
