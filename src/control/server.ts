@@ -8,7 +8,7 @@ import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { createConnection } from "node:net";
 import { dirname } from "node:path";
 import fastify, { type FastifyInstance } from "fastify";
-import { Fault } from "../std/fault.ts";
+import { describeError, Fault } from "../std/fault.ts";
 import { toWire } from "../std/wire.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Commands } from "./commands.ts";
@@ -25,7 +25,7 @@ export class ControlServer {
     this.#path = path;
   }
 
-  /** Throws `Fault("already_running")` if another daemon answers on the socket. */
+  /** Throws `Fault("already_running")` if another daemon answers on the socket, `Fault("no_socket")`. */
   static async open(path: string, commands: Commands, log: Log): Promise<ControlServer> {
     await clearStaleSocket(path);
     const server = fastify({ bodyLimit: BODY_BYTES_MAX, logger: false });
@@ -39,8 +39,12 @@ export class ControlServer {
       void reply.code(isFault ? 400 : 500).send({ error: body });
     });
     addRoutes(server, commands);
-    await server.listen({ path });
-    chmodSync(path, SOCKET_MODE);
+    try {
+      await server.listen({ path });
+      chmodSync(path, SOCKET_MODE);
+    } catch (error) {
+      throw noSocket(path, error);
+    }
     return new ControlServer(server, path);
   }
 
@@ -68,7 +72,11 @@ function addRoutes(server: FastifyInstance, commands: Commands): void {
 
 /** A socket that nobody answers on is left from a crash; one that answers belongs to a running daemon. */
 async function clearStaleSocket(path: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true });
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    throw noSocket(path, error);
+  }
   if (!existsSync(path)) return;
   const isAlive = await new Promise<boolean>((resolve) => {
     const probe = createConnection({ path });
@@ -82,4 +90,13 @@ async function clearStaleSocket(path: string): Promise<void> {
       "Stop it first (systemctl stop lode), or set telemetry.socket.",
     );
   rmSync(path, { force: true });
+}
+
+function noSocket(path: string, cause: unknown): Fault {
+  return new Fault(
+    "no_socket",
+    `The control socket ${path} cannot be opened: ${describeError(cause)}.`,
+    "Set telemetry.socket to a path of at most 107 bytes in a folder that Lode may write.",
+    cause,
+  );
 }

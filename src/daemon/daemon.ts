@@ -23,7 +23,7 @@ import { UPLOADER_DEFAULTS, Uploader } from "../upload/uploader.ts";
 import { readBootAnchor } from "./boot-anchor.ts";
 import { DaemonCommands } from "./daemon-commands.ts";
 import type { IngestThreadData } from "./ingest-thread.ts";
-import { batchFolder, openJournal } from "./journal.ts";
+import { batchFolder, makeDataFolder, openJournal } from "./journal.ts";
 import type { StoreNote } from "./ports.ts";
 import type { ReaderThreadData, WriteBatchesRequest } from "./reader-thread.ts";
 import { checkRuleFields, parseRuleFiles, readRuleFiles } from "./rule-files.ts";
@@ -73,6 +73,7 @@ export class Daemon {
     const ruleFiles = readRuleFiles(config.rules);
     const rules = parseRuleFiles(ruleFiles, config.rules.disable);
     checkRuleFields(rules, config.topics.msg_folders);
+    makeDataFolder(config.ring.folder);
     const anchor = readBootAnchor(systemClock);
     const { port1, port2 } = new MessageChannel();
     const late: { daemon?: Daemon } = {};

@@ -3,10 +3,12 @@
  * to the big file never costs the small one. Each table belongs to one folder, which makes it; several threads
  * open it, each with a connection of its own.
  */
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createBatchTables } from "../batch/batch-store.ts";
 import { createCaptureTables } from "../capture/episode-table.ts";
 import { createLossTable } from "../ledger/ledger.ts";
+import { describeError, Fault } from "../std/fault.ts";
 import { type Db, openDatabase } from "../store/database.ts";
 import { createUploadTables } from "../upload/receipt-store.ts";
 
@@ -19,6 +21,20 @@ export function openJournal(folder: string): Db {
       createUploadTables(db);
     },
   ]);
+}
+
+/** Makes the folder and what belongs into it. Throws `Fault("no_folder")` where Lode may not write. */
+export function makeDataFolder(folder: string): void {
+  try {
+    mkdirSync(batchFolder(folder), { recursive: true });
+  } catch (error) {
+    throw new Fault(
+      "no_folder",
+      `${folder} cannot be used: ${describeError(error)}.`,
+      "Give the folder to the user that runs Lode, or set ring.folder.",
+      error,
+    );
+  }
 }
 
 export function batchFolder(folder: string): string {

@@ -4,7 +4,6 @@
  * It works at the disk's own pace. What comes from ingest is bounded there by the buffers in flight; a buffer goes
  * back as soon as its chunk is compressed. A firing commits at once, everything else about twice a second.
  */
-import { mkdirSync } from "node:fs";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { BatchStore } from "../batch/batch-store.ts";
 import { Capture } from "../capture/capture.ts";
@@ -62,7 +61,6 @@ assert(parentPort !== null, "the store thread runs in a worker");
 const mainPort = parentPort;
 const log = openLog(config.telemetry.log_level, "store");
 const folder = config.ring.folder;
-mkdirSync(batchFolder(folder), { recursive: true });
 const tell = (note: StoreNote) => mainPort.postMessage(note);
 const toIngest = (note: StoreToIngest, transfer: ArrayBuffer[] = []) => ingestPort.postMessage(note, transfer);
 const nowNs = () => logTimeNs(anchor, systemClock.monotonicNs());
