@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import type { EpisodesAnswer, StatusAnswer, TopicsAnswer } from "../../src/control/answers.ts";
 import { askDaemon } from "../../src/control/client.ts";
 import type { Wire } from "../../src/std/wire.ts";
@@ -22,6 +23,8 @@ export class Rig {
   readonly #options: RigOptions;
   readonly #children: Child[] = [];
   receiverPort = 0;
+  /** The receiver's, as the robot pins them. */
+  publicKeys: readonly string[] = [];
   daemon: Child | undefined;
   receiver: Child | undefined;
 
@@ -39,6 +42,7 @@ export class Rig {
       ["receiver", "robots", "add", "rig"],
       "receiver.yaml",
     );
+    rig.publicKeys = [public_key];
     writeFileSync(join(rig.folder, "token"), token);
     const own: Record<string, object> = {
       robot: { id: "rig" },
@@ -129,14 +133,29 @@ export class Rig {
   }
 
   async receivedEpisodes(): Promise<
-    readonly { id: string; files: readonly string[]; batches: readonly { id: string }[] }[]
+    readonly { id: string; files: readonly string[]; batches: readonly { batch: string }[] }[]
   > {
     return (
-      await this.lode<{ episodes: { id: string; files: string[]; batches: { id: string }[] }[] }>(
+      await this.lode<{ episodes: { id: string; files: string[]; batches: { batch: string }[] }[] }>(
         ["receiver", "episodes"],
         "receiver.yaml",
       )
     ).episodes;
+  }
+
+  /** Reads every received blob against its receipt. */
+  fsck(): Promise<{ batches: number; blobs: number; problems: readonly object[] }> {
+    return this.lode(["receiver", "fsck"], "receiver.yaml");
+  }
+
+  /** Rows of the robot's journal, whether a daemon runs or not. */
+  journal<Row>(sql: string): Row[] {
+    const db = new Database(join(this.dataFolder, "journal.db"), { readonly: true });
+    try {
+      return db.prepare<[], Row>(sql).all();
+    } finally {
+      db.close();
+    }
   }
 
   /** Files of batches that are still on the robot, and parts and blobs at the receiver. */
@@ -170,7 +189,7 @@ export class Rig {
 }
 
 /** A port that was free a moment ago. */
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const address = server.address();

@@ -44,6 +44,12 @@ export class Child {
     this.#child.kill(signal);
   }
 
+  /** `kill -9`, and it is gone when this resolves. */
+  async killHard(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.exited;
+  }
+
   /** Asks it to end and waits; kills it when it does not within 20 s. */
   async stop(): Promise<ExitState> {
     this.#child.kill("SIGTERM");

@@ -13,7 +13,9 @@ export type Fault =
   /** Pass everything up, answer nothing: the lost final response. */
   | { readonly kind: "swallow_answer"; readonly afterBytes: number }
   /** Hold each piece back for a while. */
-  | { readonly kind: "delay"; readonly ms: number };
+  | { readonly kind: "delay"; readonly ms: number }
+  /** Pass up no faster than this, as a narrow link does: the sender feels it. */
+  | { readonly kind: "narrow"; readonly bytesPerS: number };
 
 const CUT_AFTER_MS = 8;
 
@@ -81,7 +83,11 @@ export class FaultProxy {
       left -= passed.length;
       if (direction === "up") this.bytesUp += passed.length;
       if (fault.kind === "delay") setTimeout(() => to.write(passed), fault.ms);
-      else if (passed.length > 0 && !to.write(passed)) {
+      else if (fault.kind === "narrow" && direction === "up") {
+        to.write(passed);
+        from.pause();
+        setTimeout(() => from.resume(), (1000 * passed.length) / fault.bytesPerS);
+      } else if (passed.length > 0 && !to.write(passed)) {
         from.pause();
         to.once("drain", () => from.resume());
       }
