@@ -155,7 +155,7 @@ function chooseMoments({ episode }: Manifest): Moment[] {
   const share = (segment: { startNs: bigint; endNs: bigint }, percent: bigint) =>
     segment.startNs + ((segment.endNs - segment.startNs) * percent) / 100n;
   return [
-    { atNs: firingNs - 350_000_000n, kind: "before", caption: "grips the cup" },
+    { atNs: firingNs - 500_000_000n, kind: "before", caption: "holds the cup" },
     { atNs: firingNs + 120_000_000n, kind: "failure", caption: "loses it" },
     { atNs: share(recovery, 4n), kind: "recovery", caption: "goes back for it" },
     { atNs: share(recovery, 46n), kind: "recovery", caption: "grips firmer, lifts" },
@@ -173,13 +173,13 @@ async function drawFrames({ samples }: Picture, moments: readonly Moment[]): Pro
     const scene = await sharp(image(SCENE)).resize(FRAME.width, FRAME.height).toBuffer();
     const wrist = await sharp(image(WRIST))
       .resize(FRAME.insetWidth, FRAME.insetHeight)
-      .extend({ top: 2, left: 2, background: COLOURS.background })
+      .extend({ top: 2, right: 2, background: COLOURS.background })
       .toBuffer();
     return [
       { input: scene, left, top: FRAME.top },
       {
         input: wrist,
-        left: left + FRAME.width - FRAME.insetWidth - 2,
+        left,
         top: FRAME.top + FRAME.height - FRAME.insetHeight - 2,
       },
     ];
@@ -304,7 +304,7 @@ function firings({ episode }: Manifest, x: (atNs: bigint) => number): string[] {
     const at = x(atNs);
     if (index > 0) {
       const y = plotY(0.76) + 24 * (index - 1);
-      return `<circle cx="${at}" cy="${y - 6}" r="5" fill="${COLOURS.failure}"/>${text(at + 12, y, rule, 15, COLOURS.failure)}`;
+      return `<circle cx="${at}" cy="${y - 6}" r="5" fill="${COLOURS.failure}"/>${text(at + 11, y - 1, rule, 14, COLOURS.failure)}`;
     }
     const y = plotY(0.47);
     return [
