@@ -18,6 +18,7 @@ import { systemClock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
 import { aborted } from "../std/wait.ts";
 import type { Db } from "../store/database.ts";
+import { FolderLock } from "../store/folder-lock.ts";
 import type { Log } from "../telemetry/log.ts";
 import { UPLOADER_DEFAULTS, Uploader } from "../upload/uploader.ts";
 import { readBootAnchor } from "./boot-anchor.ts";
@@ -46,6 +47,7 @@ export class Daemon {
   readonly #config: Config;
   readonly #deps: DaemonDeps;
   readonly #anchor: BootAnchor;
+  readonly #lock: FolderLock;
   readonly #dying = new AbortController();
   readonly #ingest: Thread;
   readonly #store: Thread;
@@ -61,6 +63,7 @@ export class Daemon {
     this.#config = config;
     this.#deps = deps;
     this.#anchor = parts.anchor;
+    this.#lock = parts.lock;
     this.#store = parts.store;
     this.#ingest = parts.ingest;
     this.#journal = parts.journal;
@@ -68,12 +71,14 @@ export class Daemon {
     this.#uploader = openUploader(config, parts.journal, this.#batches, deps.log);
   }
 
-  /** Throws `Fault`: bad rules, a ring that cannot be opened, another daemon on the socket. */
+  /** Throws `Fault`: bad rules, a ring that cannot be opened, another daemon in the folder or on the socket. */
   static async open(config: Config, deps: DaemonDeps): Promise<Daemon> {
     const ruleFiles = readRuleFiles(config.rules);
     const rules = parseRuleFiles(ruleFiles, config.rules.disable);
     checkRuleFields(rules, config.topics.msg_folders);
     makeDataFolder(config.ring.folder);
+    // Before anything in the folder is opened: opening settles what an earlier process left.
+    const lock = FolderLock.open(config.ring.folder);
     const anchor = readBootAnchor(systemClock);
     const { port1, port2 } = new MessageChannel();
     const late: { daemon?: Daemon } = {};
@@ -94,7 +99,13 @@ export class Daemon {
       const ingestData: IngestThreadData = { config, anchor, channels, lastSequences, ruleFiles, storePort: port2 };
       const ingest = new Thread(new URL("./ingest-thread.ts", import.meta.url), ingestData, [port2], { onDeath });
       started.push(ingest);
-      const daemon = new Daemon(config, deps, { anchor, store, ingest, journal: openJournal(config.ring.folder) });
+      const daemon = new Daemon(config, deps, {
+        anchor,
+        lock,
+        store,
+        ingest,
+        journal: openJournal(config.ring.folder),
+      });
       late.daemon = daemon;
       daemon.#control = await ControlServer.open(config.telemetry.socket, daemon.commands, deps.log);
       // Episodes that waited for their files when an earlier process ended are told again from here on.
@@ -102,6 +113,7 @@ export class Daemon {
       return daemon;
     } catch (error) {
       await Promise.all(started.map((thread) => thread.end()));
+      lock[Symbol.dispose]();
       throw error;
     }
   }
@@ -122,6 +134,7 @@ export class Daemon {
     await this.#stopThreads();
     this.#uploader[Symbol.dispose]();
     this.#journal.close();
+    this.#lock[Symbol.dispose]();
     if (this.#dying.signal.aborted) throw this.#dying.signal.reason;
   }
 
@@ -197,7 +210,13 @@ export class Daemon {
   }
 }
 
-type Parts = { readonly anchor: BootAnchor; readonly store: Thread; readonly ingest: Thread; readonly journal: Db };
+type Parts = {
+  readonly anchor: BootAnchor;
+  readonly lock: FolderLock;
+  readonly store: Thread;
+  readonly ingest: Thread;
+  readonly journal: Db;
+};
 
 function openUploader(config: Config, journal: Db, batches: BatchStore, log: Log): Uploader {
   const { upload, robot } = config;
