@@ -8,12 +8,15 @@
  * - A listener that throws costs the frame it was given.
  * - A bridge that stays silent although it was pinged twice is taken for dead (a half-open link shows no other sign).
  */
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { AbstractTransport, type RosbridgeMessage } from "roslib";
 import { WebSocket } from "ws";
 import type { LossReason } from "../model/loss.ts";
 import type { Clock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
 import { FrameReader, peekTopic } from "./frame-reader.ts";
+import { FrameSplitter } from "./frame-splitter.ts";
 
 export type TransportOptions = {
   /** Larger frames are dropped and counted. A 4K raw image is 25 MB; rosbridge's own default bound is 10 MB. */
@@ -26,6 +29,9 @@ export type TransportOptions = {
   /** What a closing handshake may take before the socket is cut. */
   readonly closeTimeoutMs: number;
 };
+
+/** Of one read from the socket: an image of a camera in few of them. */
+const READ_BYTES = 256 * 1024;
 
 /**
  * rosbridge_suite cuts a JSON message over its max_message_size into pieces and numbers all such messages 0, so that
@@ -70,6 +76,7 @@ export class BridgeTransport extends AbstractTransport {
       maxPayload: options.socketBytesMax,
       // Costs both sides CPU, and images and lz4 gain nothing by it.
       perMessageDeflate: false,
+      createConnection: () => this.#openSocket(new URL(url)),
     });
     this.#listen();
   }
@@ -102,6 +109,29 @@ export class BridgeTransport extends AbstractTransport {
 
   isClosed(): boolean {
     return this.#socket.readyState === WebSocket.CLOSED;
+  }
+
+  /** Every read goes into the same memory; `ws` gets copies of what it has to see. */
+  #openSocket({ protocol, hostname, port }: URL): Socket {
+    const host = hostname.replace(/^\[|\]$/g, "");
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    const splitter = new FrameSplitter(this.#options.socketBytesMax, {
+      onBinary: (frame) => this.#receive(frame, true),
+      onRest: (bytes) => socket.push(Buffer.from(bytes)),
+    });
+    const onread = {
+      buffer,
+      callback: (count: number) => {
+        splitter.take(buffer.subarray(0, count));
+        return true;
+      },
+    };
+    const isSecure = protocol === "wss:";
+    const target = { host, port: Number(port || (isSecure ? 443 : 80)), onread };
+    const socket: Socket = isSecure
+      ? connectTls({ ...target, servername: isIP(host) === 0 ? host : "" })
+      : connectTcp(target);
+    return socket;
   }
 
   #listen(): void {
