@@ -24,7 +24,7 @@ import { openLog } from "../telemetry/log.ts";
 import { type RuleStatus, Trigger } from "../trigger/trigger.ts";
 import { logTimeNs } from "./boot-anchor.ts";
 import { Ingest } from "./ingest.ts";
-import type { IngestToStore, StoreToIngest } from "./ports.ts";
+import { type IngestToStore, type StoreToIngest, transferOf } from "./ports.ts";
 import { RateMeter, type TopicRate } from "./rate-meter.ts";
 import { parseRuleFiles, type RuleFile } from "./rule-files.ts";
 import { serveCalls } from "./thread-call.ts";
@@ -66,7 +66,7 @@ const nowNs = () => logTimeNs(anchor, systemClock.monotonicNs());
 const builder = new ChunkBuilder({
   pool,
   lastSequences,
-  onChunk: (chunk) => send({ kind: "chunk", chunk }, [chunk.buffer]),
+  onChunk: (chunk) => send({ kind: "chunk", chunk }, transferOf(chunk.buffer)),
   onDrop: (channelId, reason, count, bytes, startNs, endNs) =>
     send({ kind: "loss", loss: { topic: ingest.topicOf(channelId), reason, count, bytes, startNs, endNs } }),
 });

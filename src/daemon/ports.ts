@@ -8,7 +8,7 @@ import type { RuleEvent } from "../model/rule-event.ts";
 export type IngestToStore =
   /** Always before the first chunk that refers to it. */
   | { readonly kind: "channel"; readonly channel: Channel }
-  /** Its buffer is transferred and comes back as a `buffer` note. */
+  /** Its buffer comes back as a `buffer` note. */
   | { readonly kind: "chunk"; readonly chunk: RawChunk }
   | { readonly kind: "event"; readonly event: RuleEvent }
   | { readonly kind: "loss"; readonly loss: Loss }
@@ -16,7 +16,7 @@ export type IngestToStore =
   | { readonly kind: "end" };
 
 export type StoreToIngest =
-  | { readonly kind: "buffer"; readonly buffer: ArrayBuffer }
+  | { readonly kind: "buffer"; readonly buffer: ArrayBufferLike }
   /** Globs of the topics to subscribe until the next such note; empty: none. */
   | { readonly kind: "on_demand"; readonly globs: readonly string[] };
 
@@ -25,3 +25,8 @@ export type StoreNote =
   | { readonly kind: "event"; readonly event: RuleEvent; readonly episode: Episode | undefined }
   /** Its window is on the disk: the batch files can be written. */
   | { readonly kind: "sealed"; readonly episode: Episode };
+
+/** What a port must be told to move rather than share. */
+export function transferOf(buffer: ArrayBufferLike): ArrayBuffer[] {
+  return buffer instanceof ArrayBuffer ? [buffer] : [];
+}

@@ -26,7 +26,7 @@ import { uuidV7 } from "../std/uuid.ts";
 import { openLog } from "../telemetry/log.ts";
 import { logTimeNs } from "./boot-anchor.ts";
 import { batchFolder, openJournal } from "./journal.ts";
-import type { IngestToStore, StoreNote, StoreToIngest } from "./ports.ts";
+import { type IngestToStore, type StoreNote, type StoreToIngest, transferOf } from "./ports.ts";
 import { serveCalls } from "./thread-call.ts";
 
 export type OpenedStore = {
@@ -105,7 +105,7 @@ ingestPort.on("message", (note: IngestToStore) => {
       return ring.declareChannel(note.channel);
     case "chunk":
       ring.append(note.chunk);
-      return toIngest({ kind: "buffer", buffer: note.chunk.buffer }, [note.chunk.buffer]);
+      return toIngest({ kind: "buffer", buffer: note.chunk.buffer }, transferOf(note.chunk.buffer));
     case "event":
       capture.onEvent(note.event);
       tell({ kind: "event", event: note.event, episode: capture.openEpisode() });

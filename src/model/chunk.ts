@@ -6,8 +6,8 @@
  * (boot, channel, sequence) names a message once and for all, in full-rate and baseline chunks alike.
  */
 export type RawChunk = {
-  /** Transferred, not copied: its pool gets it back when the chunk is compressed. */
-  readonly buffer: ArrayBuffer;
+  /** Shared or transferred, never copied: its pool gets it back when the chunk is compressed. */
+  readonly buffer: ArrayBufferLike;
   /** Bytes of `buffer` in use. */
   readonly sizeBytes: number;
   readonly className: string;

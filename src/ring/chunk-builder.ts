@@ -14,6 +14,7 @@ import type { ChunkChannel, RawChunk } from "../model/chunk.ts";
 import type { LossReason } from "../model/loss.ts";
 import type { TopicClass } from "../model/topic-class.ts";
 import { assert } from "../std/assert.ts";
+import { copyBytes } from "../std/copy-bytes.ts";
 import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, type BufferPool } from "./buffer-pool.ts";
 import { RECORD_HEADER_BYTES, writeRecordHeader } from "./message-record.ts";
 
@@ -46,8 +47,8 @@ type Group = {
   readonly isLocal: boolean;
   readonly kind: "full" | "baseline";
   readonly bytesMax: number;
-  bytes: Uint8Array<ArrayBuffer>;
-  view: DataView<ArrayBuffer>;
+  bytes: Uint8Array;
+  view: DataView;
   sizeBytes: number;
   /** What the last chunk needed: the next buffer's size. */
   expectedBytes: number;
@@ -244,7 +245,7 @@ function put(
   bytes: Uint8Array,
 ): void {
   writeRecordHeader(group.view, group.sizeBytes, tally.channelId, sequence, logTimeNs, publishTimeNs, bytes.length);
-  group.bytes.set(bytes, group.sizeBytes + RECORD_HEADER_BYTES);
+  copyBytes(bytes, group.bytes, group.sizeBytes + RECORD_HEADER_BYTES);
   group.sizeBytes += RECORD_HEADER_BYTES + bytes.length;
   if (logTimeNs > group.endNs) group.endNs = logTimeNs;
   if (tally.count === 0) group.tallies.push(tally);

@@ -5,6 +5,7 @@
  */
 import { crc32 } from "node:zlib";
 import type { ChunkChannel, RawChunk } from "../model/chunk.ts";
+import { copyBytes } from "../std/copy-bytes.ts";
 import { compressFrame } from "./lz4-frame.ts";
 
 export type Compression = "lz4" | "";
@@ -67,7 +68,10 @@ export class ChunkPacker {
 
 /** The chunk with bytes of its own, so that the raw chunk's buffer may be used again. */
 export function ownPayload(chunk: PackedChunk): PackedChunk {
-  return chunk.compression === "lz4" ? chunk : { ...chunk, payload: new Uint8Array(chunk.payload) };
+  if (chunk.compression === "lz4") return chunk;
+  const payload = Buffer.allocUnsafeSlow(chunk.payload.length);
+  copyBytes(chunk.payload, payload, 0);
+  return { ...chunk, payload };
 }
 
 /**
