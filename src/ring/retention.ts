@@ -18,6 +18,8 @@ import type { SegmentFiles } from "./segment-files.ts";
 
 /** Chunks a transaction deletes at most: a few milliseconds. */
 const CHUNKS_PER_STEP = 64;
+/** After a look that found nothing due. */
+const REST_NS = 1_000_000_000n;
 
 export type RetentionDeps = {
   readonly db: Db;
@@ -34,13 +36,22 @@ export type RetentionDeps = {
 
 export class Retention {
   readonly #deps: RetentionDeps;
+  #lookedNs = -REST_NS;
 
   constructor(deps: RetentionDeps) {
     this.#deps = deps;
   }
 
-  /** Does one step if anything is due. True: it did, and there may be more. */
+  /** Does one step if anything is due, looking once a second. True: it did, and there may be more. */
   step(): boolean {
+    const nowNs = this.#deps.nowNs();
+    if (nowNs - this.#lookedNs < REST_NS) return false;
+    if (this.#evictDue()) return true;
+    this.#lookedNs = nowNs;
+    return false;
+  }
+
+  #evictDue(): boolean {
     for (const topicClass of this.#deps.classes) {
       const { name, diskMsMax, diskBytesMax } = topicClass;
       const excess = diskBytesMax > 0 ? this.#bytesOf(name) - diskBytesMax : 0;

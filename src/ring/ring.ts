@@ -31,7 +31,8 @@ import { accountedBytes, accountedCount, ChunkPacker, ownPayload, type PackedChu
 import { Retention } from "./retention.ts";
 import type { CountChange, RingLedger } from "./ring-ledger.ts";
 import type { ClassStatus, CommitResult, RingStatus } from "./ring-status.ts";
-import { realSegmentIo, SegmentFiles, type SegmentIo } from "./segment-files.ts";
+import { SegmentFiles } from "./segment-files.ts";
+import { realSegmentIo, type SegmentIo } from "./segment-io.ts";
 import {
   CHUNK_SPAN_NS_MAX,
   createRingTables,

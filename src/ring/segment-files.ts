@@ -7,32 +7,15 @@
  * transaction that deleted its last chunk. A crash leaves bytes beyond `used`, which the next append overwrites, or
  * a file without a row, which opening removes.
  */
-import { closeSync, fdatasyncSync, openSync, readdirSync, rmSync, writevSync } from "node:fs";
+import { closeSync, fdatasyncSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type Native, preallocate } from "../native/addon.ts";
 import { syncFolder } from "../std/durable-file.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
 import type { PackedChunk } from "./packed-chunk.ts";
 import { encodeSegmentHeader } from "./segment-header.ts";
+import { ALIGNMENT, type SegmentIo } from "./segment-io.ts";
 import { segmentFileName } from "./tables.ts";
-
-const ALIGNMENT = 4096;
-
-/** The calls that meet a full or broken disk, so that a test can break them. */
-export type SegmentIo = {
-  preallocate(fd: number, sizeBytes: number): void;
-  write(fd: number, buffers: readonly Uint8Array[], offset: number): void;
-  sync(fd: number): void;
-};
-
-export function realSegmentIo(native: Native | undefined): SegmentIo {
-  return {
-    preallocate: (fd, sizeBytes) => preallocate(native, fd, sizeBytes),
-    write: writeFully,
-    sync: fdatasyncSync,
-  };
-}
 
 export type Location = {
   readonly segment: number;
@@ -242,13 +225,14 @@ export class SegmentFiles {
       fdatasyncSync(fd);
       syncFolder(this.#options.folder);
     } catch (error) {
-      closeSync(fd);
       rmSync(path);
       throw error;
+    } finally {
+      closeSync(fd);
     }
     const segment: Segment = {
       ...{ id, size, sequence: "", used: 0, chunks: 0, pending: 0 },
-      ...{ fd, isDirty: false, isMissing: false },
+      ...{ fd: undefined, isDirty: false, isMissing: false },
     };
     this.#segments.set(id, segment);
     return segment;
@@ -262,7 +246,7 @@ export class SegmentFiles {
   }
 
   #descriptor(segment: Segment): number {
-    segment.fd ??= openSync(this.#path(segment.id), "r+");
+    segment.fd ??= this.#options.io.open(this.#path(segment.id));
     return segment.fd;
   }
 
@@ -291,14 +275,6 @@ export class SegmentFiles {
   #path(id: number): string {
     return join(this.#options.folder, segmentFileName(id));
   }
-}
-
-function writeFully(fd: number, buffers: readonly Uint8Array[], offset: number): void {
-  const total = sum(buffers, (buffer) => buffer.length);
-  let written = writevSync(fd, [...buffers], offset);
-  if (written === total) return;
-  const rest = Buffer.concat(buffers);
-  while (written < total) written += writevSync(fd, [rest.subarray(written)], offset + written);
 }
 
 function sum<T>(items: Iterable<T>, of: (item: T) => number): number {

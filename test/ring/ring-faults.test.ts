@@ -6,7 +6,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import type { ReadProblem } from "../../src/ring/ring-reader.ts";
-import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-files.ts";
+import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-io.ts";
 import { brokenIdentities, channel, expectedOf, gotOf, LIGHT, noise, Rig, topicClass } from "./ring-rig.ts";
 
 const JOINTS = channel(1, "/joint_states", "light");
@@ -44,6 +44,7 @@ function fullDisk(): { io: SegmentIo; isFull: boolean } {
       refuse();
       real.preallocate(fd, sizeBytes);
     },
+    open: real.open,
     write: (fd, buffers, offset) => {
       refuse();
       real.write(fd, buffers, offset);

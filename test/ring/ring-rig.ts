@@ -10,7 +10,7 @@ import { ChunkBuilder } from "../../src/ring/chunk-builder.ts";
 import type { RingMessage } from "../../src/ring/message-record.ts";
 import { Ring, type RingOptions } from "../../src/ring/ring.ts";
 import { type ReadProblem, RingReader } from "../../src/ring/ring-reader.ts";
-import type { SegmentIo } from "../../src/ring/segment-files.ts";
+import type { SegmentIo } from "../../src/ring/segment-io.ts";
 import { ManualClock } from "../../src/std/clock.ts";
 import { type Db, openDatabase } from "../../src/store/database.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
