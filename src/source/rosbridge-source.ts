@@ -9,6 +9,7 @@
 import type { Matcher } from "../std/glob.ts";
 import { fullJitterMs } from "../std/random.ts";
 import { waitMs } from "../std/wait.ts";
+import { BridgeDefinitions } from "./bridge-definitions.ts";
 import { BridgeLink, type CallResult, type LinkEnd } from "./bridge-link.ts";
 import type { FrameDrop, TransportOptions } from "./bridge-transport.ts";
 import type { DeliveryOptions } from "./delivery-mode.ts";
@@ -51,7 +52,6 @@ const ROSBRIDGE_DEFAULTS: Omit<RosbridgeOptions, "url"> = {
 
 /** A connection that lived this long was a good one: the next back-off starts from the beginning. */
 const STABLE_MS = 10_000;
-const DEFINITIONS_GAP_MS_MAX = 600_000;
 const TOLD_DROPS_MAX = 1000;
 
 export class RosbridgeSource implements Source {
@@ -61,10 +61,9 @@ export class RosbridgeSource implements Source {
   readonly #subscriptions = new Map<string, TopicSubscription>();
   /** Topics that the plan leaves out, by name → type. */
   readonly #notRecorded = new Map<string, string>();
-  #definitions: ReadonlyMap<string, string> = new Map();
+  readonly #definitions: BridgeDefinitions;
   /** Topics that were announced with their definition. */
   readonly #definedTopics = new Set<string>();
-  #definitionsRetry: { readonly atMs: number; readonly gapMs: number } | undefined;
   /** Of the drops already told in the log: a counter tells the rest. */
   readonly #toldDrops = new Set<string>();
   #link: BridgeLink | undefined;
@@ -76,6 +75,7 @@ export class RosbridgeSource implements Source {
     this.#options = options;
     this.#deps = deps;
     this.#sink = sink;
+    this.#definitions = new BridgeDefinitions(options.discoveryMs, deps.log);
   }
 
   static open(
@@ -160,7 +160,7 @@ export class RosbridgeSource implements Source {
       this.#noteRosapi(found !== undefined, rosapi.failure);
       if (rosapi.isStuck) link.close("rosapi stopped answering, and the bridge may have stopped listening with it");
       const topics = this.#withConfigured(found ?? []);
-      if (found !== undefined && this.#needsDefinitions(topics)) await this.#learnDefinitions(rosapi);
+      if (found !== undefined) await this.#definitions.refresh(this.#newTypes(topics), rosapi, this.#nowMs());
       if (signal.aborted) return;
       const ros = this.#options.ros ?? version ?? guessRos(topics);
       for (const { topic, type } of topics) this.#join(topic, type, ros);
@@ -184,32 +184,17 @@ export class RosbridgeSource implements Source {
     return [...found, ...configured.map(([topic, type]) => ({ topic, type }))];
   }
 
+  #newTypes(topics: readonly DiscoveredTopic[]): readonly string[] {
+    return topics.filter(({ topic, type }) => this.#isNews(topic, type)).map(({ type }) => type);
+  }
+
   #isNews(topic: string, type: string): boolean {
     return this.#subscriptions.get(topic)?.schemaName !== type && this.#notRecorded.get(topic) !== type;
   }
 
-  /** News, or an earlier failure whose gap is over. */
-  #needsDefinitions(topics: readonly DiscoveredTopic[]): boolean {
-    if (topics.some(({ topic, type }) => this.#isNews(topic, type) && !this.#definitions.has(type))) return true;
-    return this.#definitionsRetry !== undefined && this.#definitionsRetry.atMs <= this.#nowMs();
-  }
-
-  async #learnDefinitions(rosapi: Rosapi): Promise<void> {
-    const definitions = await rosapi.listDefinitions();
-    if (definitions !== undefined) {
-      this.#definitions = definitions;
-      this.#definitionsRetry = undefined;
-      return;
-    }
-    const gapMs = Math.min(2 * (this.#definitionsRetry?.gapMs ?? this.#options.discoveryMs), DEFINITIONS_GAP_MS_MAX);
-    if (this.#definitionsRetry === undefined)
-      this.#deps.log.warn("rosapi does not give the message definitions.", { reason: rosapi.failure });
-    this.#definitionsRetry = { gapMs, atMs: this.#nowMs() + gapMs };
-  }
-
   #join(topic: string, type: string, ros: 1 | 2): void {
     const known = this.#subscriptions.get(topic);
-    const schemaText = this.#definitions.get(type) || undefined;
+    const schemaText = this.#definitions.find(type);
     const open = () => {
       const isLatched = isLatchedTopic(topic, type);
       return this.#sink.openTopic({ topic, schemaName: type, schemaText, ros, isLatched });

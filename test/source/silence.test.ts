@@ -159,3 +159,14 @@ test("a text that only says that there is no definition is none", async () => {
   await until(() => running.sink.announcements.length === 1);
   expect(running.sink.announcements[0]?.schemaText).toBeUndefined();
 });
+
+test("rosapi is asked for the publishers of a silent topic with growing gaps", async () => {
+  await using bridge = await FakeBridge.open();
+  bridge.topics.set("/imu", { type: IMU, publishers: [] });
+  await using running = new RunningSource(bridge.url);
+  await until(() => running.status("/imu")?.publishers !== undefined);
+  await waitMs(900);
+  const questions = bridge.told("call_service").filter(({ service }) => service === "/rosapi/publishers");
+  // At 0, 75, 225, 525 ms after the first; every 75 ms they were 13.
+  expect(questions.length).toBeLessThan(7);
+});
