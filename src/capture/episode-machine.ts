@@ -98,6 +98,8 @@ type OpenEpisode = {
 export const idleMachine: MachineState = { open: undefined };
 
 const MANUAL_RULE = "manual";
+/** A person wants to see everything: whatever the configuration marks as on demand. */
+const ALL_TOPICS = ["**"];
 
 /** Inputs come in the order of log_time; one that comes late counts at the time already reached. */
 export function stepMachine(state: MachineState, input: MachineInput, context: MachineContext): MachineStep {
@@ -449,7 +451,7 @@ function manualPolicy({ preRollMs, postRollMs, labels }: ManualCapture): Capture
     ...{ preRollMs, postRollMs, maxMs: preRollMs + postRollMs, labels },
     onOverlap: "extend",
     recoversWhen: "never",
-    ...{ recoveredAfterClearMs: 0, recoveryTimeoutMs: 0, priority: 50, onDemand: [] },
+    ...{ recoveredAfterClearMs: 0, recoveryTimeoutMs: 0, priority: 50, onDemand: ALL_TOPICS },
   };
 }
 
