@@ -1,13 +1,12 @@
 /** `kill -9` of either end wherever it hurts: nothing promised is lost, nothing arrives twice, nothing is left behind. */
-import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { pinKeys, receiptFromWire, verifyReceipt } from "../../src/protocol/receipt.ts";
 import { RingReader } from "../../src/ring/ring-reader.ts";
 import { waitFor } from "../support/child.ts";
 import { type Fault, FaultProxy } from "../support/fault-proxy.ts";
-import { readMcapBySpec } from "../support/mcap-spec-reader.ts";
-import { CAMERA, JOINTS, LiveRobot, sha256 } from "./live-robot.ts";
+import { CAMERA, JOINTS, LiveRobot } from "./live-robot.ts";
+import { receivedManifest, receivedMessages } from "./received.ts";
 import { Rig } from "./rig.ts";
 
 const NARROW: Fault = { kind: "narrow", bytesPerS: 400_000 };
@@ -130,22 +129,6 @@ test("a daemon that is killed while it writes batch files writes them anew", { t
   await rig.startDaemon();
   await expectAllHome(rig, id);
 });
-
-/** The light and heavy messages of the one received episode, as "topic sha256". */
-async function receivedMessages(rig: Rig): Promise<Set<string>> {
-  const [received] = await rig.receivedEpisodes();
-  const files = received?.files.filter((file) => file.endsWith(".mcap")) ?? [];
-  const found = files.flatMap((file) => {
-    const { channels, messages } = readMcapBySpec(file);
-    return messages.map(({ channelId, bytes }) => `${channels.get(channelId)?.topic} ${sha256(bytes)}`);
-  });
-  return new Set(found);
-}
-
-async function receivedManifest(rig: Rig) {
-  const [received] = await rig.receivedEpisodes();
-  return JSON.parse(readFileSync(received?.files.find((file) => file.endsWith("manifest.json")) ?? "", "utf8"));
-}
 
 /** How many messages of each topic the robot sent within an interval and the received episode does not have. */
 function missing(robot: LiveRobot, found: ReadonlySet<string>, fromMs: number, toMs: number) {

@@ -61,7 +61,8 @@ export class Rig {
       },
       telemetry: { socket: "control.sock", log_level: "info" },
     };
-    for (const [key, value] of Object.entries(options.config ?? {})) own[key] = { ...own[key], ...value };
+    for (const [key, value] of Object.entries(options.config ?? {}))
+      own[key] = Array.isArray(value) ? value : { ...own[key], ...value };
     rig.#write("lode.yaml", own);
     return rig;
   }

@@ -8,6 +8,7 @@ const KNOWN_TYPES = new Set([
   "sensor_msgs/msg/Imu",
   "sensor_msgs/msg/JointState",
   "sensor_msgs/msg/CompressedImage",
+  "odd_robot_msgs/msg/Belief",
   "std_srvs/srv/Trigger",
   "example_interfaces/srv/AddTwoInts",
 ]);

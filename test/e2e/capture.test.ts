@@ -1,0 +1,71 @@
+/** A person's firing on a live robot under the default classes: what was in memory only comes home whole. */
+import { expect, test } from "vitest";
+import { waitFor } from "../support/child.ts";
+import { CAMERA, DEBUG, JOINTS, LiveRobot, TF_STATIC } from "./live-robot.ts";
+import { receivedManifest, receivedMessages } from "./received.ts";
+import { Rig } from "./rig.ts";
+
+const ON_DEMAND = { topics: { assign: [{ match: ["/debug/**"], on_demand: true }] } };
+const LIGHT_LAG_MS_MAX = 1000;
+const HEAVY_LAG_MS_MAX = 5000;
+
+test("pre-roll and post-roll are there at full rate, with what is latched and what is on demand", {
+  timeout: 60_000,
+}, async () => {
+  await using robot = await LiveRobot.open();
+  await using rig = await Rig.open({ bridgePort: robot.port, config: ON_DEMAND });
+  await rig.startReceiver();
+  await rig.startDaemon();
+  await waitFor(() => robot.isSubscribed(CAMERA) && robot.isSubscribed(JOINTS), "subscriptions");
+  const sinceMs = Date.now();
+  await rig.lode(["pause", "upload"]);
+  await waitFor(() => Date.now() > sinceMs + 5000, "five seconds of recording");
+  // Nothing is wrong: the camera reaches the disk at its baseline only, and debug topics are left alone.
+  const before = (await rig.topics()).topics.find(({ topic }) => topic === CAMERA)?.accounting;
+  expect(before?.in_memory).toBeGreaterThan(4 * (before?.stored ?? 0));
+  expect(robot.isSubscribed(DEBUG)).toBe(false);
+
+  const args = ["capture", "--pre", "4s", "--post", "2s", "--label", "shelf=3", "--note", "hit the shelf"];
+  const { episode_id: id } = await rig.lode<{ episode_id: string }>(args);
+  await waitFor(() => robot.isSubscribed(DEBUG), "the debug topic to be subscribed", 2000);
+  const open = (await rig.status()).capture.open;
+  expect(open).toMatchObject({ id, rule: "manual" });
+  await waitFor(async () => (await rig.status()).capture.open === undefined, "the episode's end");
+  await waitFor(() => !robot.isSubscribed(DEBUG), "the debug topic to be left alone again", 2000);
+  const { last_light_lag_ms, last_heavy_lag_ms } = (await rig.status()).capture;
+  expect(last_light_lag_ms).toBeLessThan(LIGHT_LAG_MS_MAX);
+  expect(last_heavy_lag_ms).toBeLessThan(HEAVY_LAG_MS_MAX);
+
+  // Paused by a person: all is ready and nothing goes.
+  await waitFor(async () => (await rig.episodes())[0]?.state === "batched", "the batches");
+  const { upload } = await rig.status();
+  expect(upload.is_open).toBe(false);
+  expect(upload.reasons.join()).toMatch(/paused/i);
+  expect(upload.queued_batches).toBeGreaterThanOrEqual(3);
+  expect(rig.leftovers()).toMatchObject({ parts: [], blobs: [] });
+  await rig.lode(["resume", "upload"]);
+  await rig.episodesHome(1, 20_000);
+
+  const { episode } = await receivedManifest(rig);
+  expect(episode).toMatchObject({ id, kind: "manual", labels: { shelf: "3" }, note: "hit the shelf" });
+  const [startMs, endMs] = [Date.parse(episode.start_time), Date.parse(episode.end_time)];
+  expect(endMs - startMs).toBe(6000);
+  const found = await receivedMessages(rig);
+  for (const topic of [JOINTS, CAMERA]) {
+    const sent = robot.sentBetween(topic, startMs + 50, endMs - 50);
+    expect(sent.length).toBeGreaterThan(50);
+    expect(sent.filter((hash) => !found.has(`${topic} ${hash}`)).length, topic).toBe(0);
+  }
+  for (const hash of robot.sentBetween(TF_STATIC, 0, endMs)) expect(found).toContain(`${TF_STATIC} ${hash}`);
+
+  type Coverage = { topic: string; coverage: string; pre_roll_ms: number; post_roll_ms: number; gaps: object[] };
+  const told = new Map<string, Coverage>(episode.completeness.map((entry: Coverage) => [entry.topic, entry]));
+  for (const topic of [JOINTS, CAMERA]) {
+    expect(told.get(topic)).toMatchObject({ coverage: "full", gaps: [], dropped: {} });
+    expect(told.get(topic)?.pre_roll_ms).toBeGreaterThan(3800);
+    expect(told.get(topic)?.post_roll_ms).toBeGreaterThan(1800);
+  }
+  expect(told.get(TF_STATIC)?.coverage).toBe("latched");
+  expect(told.get(DEBUG)?.post_roll_ms).toBeGreaterThan(1000);
+  expect(told.get(DEBUG)?.pre_roll_ms).toBeLessThan(500);
+});

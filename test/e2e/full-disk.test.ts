@@ -1,0 +1,110 @@
+/** A ring on a small file system of its own that fills up. Mounting needs root: elsewhere these tests fail. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { RingReader } from "../../src/ring/ring-reader.ts";
+import { waitFor } from "../support/child.ts";
+import { CAMERA, JOINTS, LiveRobot, sha256 } from "./live-robot.ts";
+import { Rig } from "./rig.ts";
+
+class SmallDisk {
+  readonly path = mkdtempSync(join(tmpdir(), "lode-disk-"));
+
+  constructor(megabytes: number) {
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", this.path]);
+  }
+
+  grow(megabytes: number): void {
+    execFileSync("mount", ["-o", `remount,size=${megabytes}m`, this.path]);
+  }
+
+  [Symbol.dispose](): void {
+    execFileSync("umount", ["-l", this.path]);
+    rmdirSync(this.path);
+  }
+}
+
+const memory_bytes_max = 1_000_000;
+/** Every frame goes to the disk, and what waits in memory for it is soon bounded. */
+const TIGHT = {
+  topics: { classes: { camera: { tier: "disk" }, cloud: { memory_bytes_max }, debug: { memory_bytes_max } } },
+};
+
+type Numbers = Awaited<ReturnType<Rig["status"]>>["accounting"];
+
+function expectToAddUp({ received, in_memory, stored, reduced, held, evictable, evicted, dropped }: Numbers): void {
+  const drops = Object.values(dropped).reduce((sum, count) => sum + count, 0);
+  expect(in_memory + stored + reduced + drops).toBe(received);
+  expect(held + evictable + evicted).toBe(stored);
+}
+
+test("capture goes on in memory while the disk is full, drops are counted, and it goes on when there is room", {
+  timeout: 90_000,
+}, async () => {
+  using disk = new SmallDisk(40);
+  await using robot = await LiveRobot.open({ cameraHz: 20, frameBytes: 600_000 });
+  const dataFolder = join(disk.path, "data");
+  await using rig = await Rig.open({ bridgePort: robot.port, dataFolder, config: TIGHT });
+  await rig.startReceiver();
+  const daemon = await rig.startDaemon();
+  await waitFor(() => robot.isSubscribed(JOINTS), "the subscription");
+  const sinceMs = Date.now();
+  // From here on everything is held: nothing in the ring may make room.
+  await rig.lode(["capture", "--pre", "60s", "--post", "120s"]);
+  const full = await waitFor(
+    async () => {
+      const status = await rig.status();
+      return (status.accounting.dropped.disk_full ?? 0) > 10 && status;
+    },
+    "drops for want of disk",
+    40_000,
+    () => daemon.stderr,
+  );
+  expect(full.ring.state).toMatch(/disk takes no more; capture goes on in memory/);
+  expect(full.accounting.in_memory).toBeGreaterThan(0);
+  expectToAddUp(full.accounting);
+  const topics = (await rig.topics()).topics;
+  // The frames go first: what is worth most is still whole.
+  expect(topics.find(({ topic }) => topic === JOINTS)?.accounting.dropped).toEqual({});
+  expect(daemon.stderr.split("\n").filter((line) => line.includes("The disk takes no more"))).toHaveLength(1);
+
+  disk.grow(600);
+  await waitFor(async () => (await rig.status()).ring.state === "ok", "the disk to take data again", 20_000);
+  const { stored } = (await rig.status()).accounting;
+  await waitFor(async () => (await rig.status()).accounting.stored > stored + 50, "recording again");
+  robot.stopSending();
+  // What is worth most is whole, through it all.
+  const sent = robot.sentBetween(JOINTS, sinceMs, Date.now());
+  const missing = () => {
+    const stored = hashesOf(dataFolder, JOINTS);
+    return sent.flatMap((hash, index) => (stored.has(hash) ? [] : [index]));
+  };
+  await waitFor(
+    () => missing().length === 0,
+    "all joints on the disk",
+    8_000,
+    () => `${missing()} of ${sent.length}`,
+  );
+  const settled = await waitFor(async () => {
+    const { accounting } = await rig.status();
+    return accounting.in_memory === 0 && accounting;
+  }, "everything on the disk");
+  expectToAddUp(settled);
+  // What is counted as stored can be read.
+  for (const { topic, accounting } of (await rig.topics()).topics)
+    expect([topic, hashesOf(dataFolder, topic).size]).toEqual([topic, accounting.stored - accounting.evicted]);
+  const losses = (await rig.status()).losses.filter(({ reason }) => reason === "disk_full");
+  expect(losses.map(({ topic }) => topic)).toEqual([CAMERA]);
+  const lost = losses.reduce((sum, { count }) => sum + (count ?? 0), 0);
+  expect(lost).toBe(settled.dropped.disk_full);
+  expect(await daemon.stop()).toEqual({ code: 0, signal: null });
+});
+
+function hashesOf(folder: string, topic: string): Set<string> {
+  using reader = RingReader.open(folder);
+  const ids = [...reader.channels()].filter(([, channel]) => channel.topic === topic).map(([id]) => id);
+  const messages = reader.messages({ startNs: 0n, endNs: 2n ** 63n - 1n, channelIds: new Set(ids) });
+  return new Set([...messages].map(({ bytes }) => sha256(bytes)));
+}
