@@ -22,6 +22,7 @@ import type { TopicCounts } from "../ledger/ledger.ts";
 import type { Batch } from "../model/batch.ts";
 import type { BootAnchor } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
+import type { Loss } from "../model/loss.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
@@ -122,10 +123,22 @@ export class DaemonCommands implements Commands {
     return { topics: topics.sort((a, b) => (a.topic < b.topic ? -1 : 1)) };
   }
 
-  /** Topics that the configuration leaves out: an episode says so. */
-  async notRecordedTopics(): Promise<readonly string[]> {
-    const ingest = await this.#parts.ingest.call<IngestStatus>("status");
-    return ingest.topics.filter(({ mode }) => mode === "not_recorded").map(({ topic }) => topic);
+  /** What an episode says is missing and the ledger cannot: topics left out, and a gap that goes on while it is written. */
+  async missingNow(): Promise<{ readonly notRecorded: readonly string[]; readonly openGap: Loss | undefined }> {
+    const { topics, connection } = await this.#parts.ingest.call<IngestStatus>("status");
+    const notRecorded = topics.filter(({ mode }) => mode === "not_recorded").map(({ topic }) => topic);
+    if (connection?.kind !== "disconnected") return { notRecorded, openGap: undefined };
+    const startNs = logTimeNs(this.#anchor, connection.atNs);
+    const endNs = logTimeNs(this.#anchor, systemClock.monotonicNs());
+    const openGap = {
+      topic: "",
+      reason: "connection_gap",
+      startNs,
+      endNs,
+      count: undefined,
+      bytes: undefined,
+    } as const;
+    return { notRecorded, openGap };
   }
 
   async episodes(): Promise<EpisodesAnswer> {

@@ -172,8 +172,7 @@ export class Daemon {
   async #writeBatches(episode: Episode): Promise<void> {
     const { log } = this.#deps;
     try {
-      const notRecorded = await this.commands.notRecordedTopics();
-      const request: WriteBatchesRequest = { episode, notRecorded };
+      const request: WriteBatchesRequest = { episode, ...(await this.commands.missingNow()) };
       const result = await this.#readerThread().call<EpisodeBatchesResult>("writeBatches", request);
       await this.#store.call("batched", { episode: result.episode, made: result.batches, damaged: result.damaged });
       log.info("An episode's batches are written.", { episode_id: episode.id, batches: result.batches.length });

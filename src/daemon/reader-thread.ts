@@ -6,6 +6,7 @@ import { topicClasses } from "../config/topic-plan.ts";
 import { ChannelReader } from "../decode/channel-reader.ts";
 import { readLosses } from "../ledger/ledger.ts";
 import type { Episode } from "../model/episode.ts";
+import type { Loss } from "../model/loss.ts";
 import { RingReader } from "../ring/ring-reader.ts";
 import { assert } from "../std/assert.ts";
 import { systemClock } from "../std/clock.ts";
@@ -14,7 +15,12 @@ import { batchFolder, openJournal } from "./journal.ts";
 import { serveCalls } from "./thread-call.ts";
 
 export type ReaderThreadData = { readonly config: Config; readonly version: string };
-export type WriteBatchesRequest = { readonly episode: Episode; readonly notRecorded: readonly string[] };
+export type WriteBatchesRequest = {
+  readonly episode: Episode;
+  readonly notRecorded: readonly string[];
+  /** A gap of the connection becomes a row of the ledger when it ends; this one has not yet. */
+  readonly openGap: Loss | undefined;
+};
 
 const { config, version }: ReaderThreadData = workerData;
 assert(parentPort !== null, "the reader thread runs in a worker");
@@ -23,7 +29,7 @@ const heavyClasses = new Set(
 );
 const decoder = new ChannelReader();
 
-async function writeBatches({ episode, notRecorded }: WriteBatchesRequest): Promise<EpisodeBatchesResult> {
+async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesRequest): Promise<EpisodeBatchesResult> {
   const journal = openJournal(config.ring.folder);
   using reader = RingReader.open(config.ring.folder);
   try {
@@ -32,7 +38,7 @@ async function writeBatches({ episode, notRecorded }: WriteBatchesRequest): Prom
       robot: config.robot,
       lodeVersion: version,
       heavyClasses,
-      losses: readLosses(journal, episode.startNs, episode.endNs),
+      losses: [...readLosses(journal, episode.startNs, episode.endNs), ...(openGap === undefined ? [] : [openGap])],
       notRecorded,
       decode: decoder.decode,
       newId: () => uuidV7(Date.now()),
