@@ -111,19 +111,13 @@ ingestPort.on("message", (note: IngestToStore) => {
       tell({ kind: "event", event: note.event, episode: capture.openEpisode() });
       return commit();
     case "loss":
-      return countLoss(note.loss);
+      return ledger.drop(note.loss);
     case "end":
       return ended.resolve();
     default:
       return unreachable(note);
   }
 });
-
-/** What is known per topic is received and dropped; the rest is a row alone. */
-function countLoss(loss: Loss): void {
-  if (loss.topic !== "" && loss.count !== undefined) ledger.drop(loss);
-  else ledger.addLoss(loss);
-}
 
 function commit(): void {
   ring.commit();

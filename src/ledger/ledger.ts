@@ -113,9 +113,13 @@ export class Ledger {
       counters.dropped.set(dropped.reason, (counters.dropped.get(dropped.reason) ?? 0) + dropped.count);
   }
 
-  /** What never reached the ring: received and dropped at once, with its row. */
+  /**
+   * What never reached the ring: received and dropped at once, with its row. A row alone where nobody knows the topic
+   * or the number, or where the messages were never received and the bridge only hints at them.
+   */
   drop(loss: Loss): void {
-    const count = loss.count ?? 0;
+    const { count } = loss;
+    if (loss.topic === "" || count === undefined || loss.reason === "connection_gap") return this.addLoss(loss);
     this.add(loss.topic, { received: count, receivedBytes: loss.bytes ?? 0, dropped: { reason: loss.reason, count } });
     this.addLoss(loss);
   }

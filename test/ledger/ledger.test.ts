@@ -37,6 +37,17 @@ test("a drop is received and dropped at once, and has a row", () => {
   expect(ledger.losses(0n, 100n * S)).toEqual([loss({ count: 3, bytes: 300 })]);
 });
 
+test("what was never received is a row, and no counter moves", () => {
+  const { ledger, ring } = open();
+  const hinted = loss({ reason: "connection_gap", count: 4 });
+  const unknown = loss({ topic: "", reason: "malformed_frame" });
+  for (const entry of [hinted, unknown]) ledger.drop(entry);
+  ledger.saveLosses();
+  save(ledger, ring);
+  expect(ledger.snapshot()).toEqual([]);
+  expect(ledger.losses(0n, 100n * S)).toEqual([hinted, unknown]);
+});
+
 test("counters are whole whether they were committed or not, and a failed commit loses none", () => {
   const { ledger, ring } = open();
   ledger.add("/a", { received: 5, inMemory: 5 });
