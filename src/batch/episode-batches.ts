@@ -70,8 +70,9 @@ export async function writeEpisodeBatches(
 ): Promise<EpisodeBatchesResult> {
   const isHeavy = (className: string): boolean => options.heavyClasses.has(className);
   const damaged: { chunkId: number; reason: string }[] = [];
-  const losses = [...options.losses];
   const channels = new Map(source.channels());
+  const localTopics = new Set([...channels.values()].filter(({ isLocal }) => isLocal).map(({ topic }) => topic));
+  const losses = options.losses.filter(({ topic }) => !localTopics.has(topic));
   const query = {
     ...{ startNs: episode.startNs, endNs: episode.endNs },
     wants: (channel: Channel) => !channel.isLocal,

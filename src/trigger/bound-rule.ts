@@ -49,16 +49,25 @@ export function openRule(rule: Rule, deps: RuleDeps): BoundRule {
   return rule.condition.kind === "detector" ? new DetectorRule(rule, deps) : new ExpressionRule(rule, deps);
 }
 
-/** Counts firings and says them on. */
+/**
+ * Counts firings and says them on. What fired of a rule that reads a `local` topic is not said: values and topic of a
+ * firing go into the manifest, and so would leave the robot.
+ */
 class Reporter {
   readonly #rule: Rule;
   readonly #onEvent: (event: RuleEvent) => void;
   firings = 0;
   lastFiringNs: bigint | undefined;
+  #isPrivate = false;
 
   constructor(rule: Rule, onEvent: (event: RuleEvent) => void) {
     this.#rule = rule;
     this.#onEvent = onEvent;
+  }
+
+  /** The rule reads this channel from now on. */
+  noteInput({ isLocal }: Channel): void {
+    this.#isPrivate ||= isLocal;
   }
 
   fire(topic: string, atNs: bigint, values: Readonly<Record<string, FiringValue>>): void {
@@ -66,7 +75,8 @@ class Reporter {
     const detector = condition.kind === "detector" ? condition.detector.name : undefined;
     this.firings += 1;
     this.lastFiringNs = atNs;
-    this.#onEvent({ kind: "firing", rule: name, detector, topic, atNs, values });
+    const what = this.#isPrivate ? { topic: "", values: {} } : { topic, values };
+    this.#onEvent({ kind: "firing", rule: name, detector, atNs, ...what });
   }
 
   tell(kind: Exclude<RuleEvent["kind"], "firing">, atNs: bigint): void {
@@ -113,6 +123,7 @@ class DetectorRule implements BoundRule {
   addChannel(channel: Channel): void {
     const listen = this.#detector.bind(channel);
     if (listen === undefined) return;
+    this.#reporter.noteInput(channel);
     const feed = this.#deps.feedOf(channel);
     feed.attach(this, {
       // Signals come out while the detector listens, before conditions are looked at.
@@ -186,6 +197,7 @@ class ExpressionRule implements BoundRule {
       return matches(spec, channel) && (isSameTopic || !this.#feeds.has(name));
     });
     if (taken.length === 0) return;
+    this.#reporter.noteInput(channel);
     for (const [name] of taken) this.#feeds.set(name, this.#deps.feedOf(channel));
     if (this.#feeds.size === this.rule.inputs.size) this.#bind();
   }

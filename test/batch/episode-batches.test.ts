@@ -112,6 +112,15 @@ test("a local topic is in no file and in no manifest", () => {
   }
 });
 
+test("what was lost of a local topic is not told either", async () => {
+  using own = recordedRig();
+  const loss = { reason: "queue_full", startNs: at(6), endNs: at(7), count: 3, bytes: 30 } as const;
+  const losses = [SECRET, IMU].map(({ topic }) => ({ ...loss, topic }));
+  const { completeness } = (await write(own, { losses })).episode;
+  expect(completeness.map(({ topic }) => topic)).not.toContain(SECRET.topic);
+  expect(completeness.find(({ topic }) => topic === IMU.topic)?.dropped).toEqual({ queue_full: 3 });
+});
+
 test("stored chunks within the window are copied as they lie", () => {
   using reader = rig.open();
   const files = allPaths().map((path) => readFileSync(path));

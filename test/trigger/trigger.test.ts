@@ -21,6 +21,15 @@ test("a firing carries its time, its topic and the values that caused it", () =>
   expect(robot.told).toEqual(["firing hot 1.23"]);
 });
 
+test("a firing on a local topic keeps its topic and values to itself: manifests leave the robot", () => {
+  const robot = new TestRobot(HOT());
+  robot.add({
+    ...{ id: 1, topic: "/joints", schema: { name: "test/Joints", encoding: "", text: "" } },
+    ...{ messageEncoding: "msgpack", className: "light", isLocal: true, isLatched: false },
+  });
+  expect(robot.send("/joints", 1, { x: 12 }).firings()).toMatchObject([{ rule: "hot", topic: "", values: {} }]);
+});
+
 test("a hold time ends between two messages, on the tick grid, once a later message shows that time went on", () => {
   const robot = hotRobot("    for_ms: 200\n").send("/joints", 0, { x: 20 });
   expect(robot.told).toEqual([]);
