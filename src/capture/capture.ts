@@ -66,6 +66,7 @@ export class Capture {
   #settling: Episode[] = [];
   /** Decided, but not yet in the database. */
   #unrecorded: MachineCommand[] = [];
+  #isJournalRefusing = false;
   #ignoredFirings = 0;
 
   private constructor(db: Db, deps: CaptureDeps) {
@@ -160,8 +161,11 @@ export class Capture {
     try {
       this.#db.transaction(() => this.#unrecorded.forEach((command) => void this.#record(command))).immediate();
       this.#unrecorded = [];
+      this.#isJournalRefusing = false;
     } catch (error) {
       this.#unrecorded = this.#unrecorded.slice(-UNRECORDED_MAX);
+      if (this.#isJournalRefusing) return; // said once: every tick tries again
+      this.#isJournalRefusing = true;
       this.#deps.log.error("An episode's row could not be written; it is tried again.", {
         reason: describeError(error),
       });

@@ -219,3 +219,20 @@ test("on a full disk the episode goes on, and its rows are written when there is
   expect(sealed).toHaveLength(1);
   expect(new EpisodeTable(db).find("episode-1")).toMatchObject({ state: "sealed", episode: { outcome: "recovered" } });
 });
+
+test("a full disk is said once, not at every tick", () => {
+  const errors: string[] = [];
+  const { capture } = open({
+    ring: { hold: () => {}, release: () => {}, promote: () => {}, setFullRate: () => {} },
+    log: { ...silentLog, error: (sentence) => errors.push(sentence) },
+  });
+  db.pragma("query_only = ON");
+  capture.onEvent(firing(100));
+  for (let step = 0; step < 20; step += 1) capture.tick(at(100 + step / 20));
+  expect(errors).toHaveLength(1);
+  db.pragma("query_only = OFF");
+  capture.tick(at(102));
+  db.pragma("query_only = ON");
+  capture.onEvent(recovered(103));
+  expect(errors).toHaveLength(2);
+});
