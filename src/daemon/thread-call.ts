@@ -4,6 +4,7 @@
  * Answers come in any order. An error keeps its code and hint across the port. When a thread dies, every call
  * that waits for it is rejected: nobody hangs.
  */
+import { basename } from "node:path";
 import { type MessagePort, Worker } from "node:worker_threads";
 import { Fault } from "../std/fault.ts";
 
@@ -64,7 +65,9 @@ export class Thread {
   #isEnding = false;
 
   constructor(file: URL, workerData: object, transferList: readonly MessagePort[], listeners: ThreadListeners) {
-    this.worker = new Worker(file, { workerData, transferList: [...transferList] });
+    // The name that `top -H` shows: "ingest-thread".
+    const name = basename(file.pathname, ".ts");
+    this.worker = new Worker(file, { name, workerData, transferList: [...transferList] });
     this.worker.on("message", (message) => {
       if (isAnswer(message)) this.#settle(message);
       else listeners.onNote?.(message);
