@@ -16,6 +16,7 @@ import type { Episode } from "../model/episode.ts";
 import { loadNative, notifySystemd } from "../native/addon.ts";
 import { systemClock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
+import { fullJitterMs } from "../std/random.ts";
 import { aborted } from "../std/wait.ts";
 import type { Db } from "../store/database.ts";
 import { FolderLock } from "../store/folder-lock.ts";
@@ -41,7 +42,9 @@ export type DaemonDeps = {
 
 /** A watchdog of 60 s is fed three times in it. */
 const NOTIFY_MS = 15_000;
+/** Writing an episode's files again, with full jitter: a disk that stays full is not worn by tries. */
 const BATCH_RETRY_MS = 5_000;
+const BATCH_RETRY_MS_MAX = 300_000;
 
 export class Daemon {
   readonly #config: Config;
@@ -58,6 +61,7 @@ export class Daemon {
   #control: ControlServer | undefined;
   /** Sealed episodes whose batch files are being written, one after the other. */
   #batching: Promise<void> = Promise.resolve();
+  #isStopping = false;
 
   private constructor(config: Config, deps: DaemonDeps, parts: Parts) {
     this.#config = config;
@@ -124,9 +128,10 @@ export class Daemon {
     const native = loadNative();
     const notify = (text: string) => notifySystemd("problem" in native ? undefined : native, text);
     notify("READY=1");
-    const feeder = setInterval(() => void this.#feedWatchdog(notify), NOTIFY_MS);
+    const feeder = setInterval(() => void this.#feedWatchdog(notify).catch(() => {}), NOTIFY_MS);
     const uploading = this.#uploader.run(stop);
     await aborted(stop);
+    this.#isStopping = true;
     notify("STOPPING=1");
     clearInterval(feeder);
     await this.#control?.[Symbol.asyncDispose]();
@@ -155,10 +160,14 @@ export class Daemon {
 
   onNote(note: StoreNote): void {
     this.#deps.onNote?.(note);
-    if (note.kind === "sealed") this.#batching = this.#batching.then(() => this.#writeBatches(note.episode));
+    if (note.kind === "sealed") this.#batchLater(note.episode, 0);
   }
 
-  /** The threads answer, so they make progress; a silent one lets the watchdog run out. */
+  #batchLater(episode: Episode, tries: number): void {
+    this.#batching = this.#batching.then(() => this.#writeBatches(episode, tries));
+  }
+
+  /** The threads answer, so they make progress; a silent or failing one lets the watchdog run out. */
   async #feedWatchdog(notify: (text: string) => void): Promise<void> {
     const status = await this.commands.status();
     const { source, ring, capture } = status;
@@ -169,7 +178,7 @@ export class Daemon {
   }
 
   /** The episode stays held, and is tried again, until its files are durable and known. */
-  async #writeBatches(episode: Episode): Promise<void> {
+  async #writeBatches(episode: Episode, tries: number): Promise<void> {
     const { log } = this.#deps;
     try {
       const request: WriteBatchesRequest = { episode, ...(await this.commands.missingNow()) };
@@ -179,12 +188,13 @@ export class Daemon {
       this.#deps.onBatched?.(result.episode, result.batches);
       this.#uploader.wake();
     } catch (error) {
-      if (this.#dying.signal.aborted) return;
+      if (this.#isStopping || this.#dying.signal.aborted) return; // it is told again at the next start
       log.error("An episode's batches could not be written; it stays held and is tried again.", {
         episode_id: episode.id,
         cause: describeError(error),
       });
-      const retry = setTimeout(() => this.onNote({ kind: "sealed", episode }), BATCH_RETRY_MS);
+      const restMs = BATCH_RETRY_MS + fullJitterMs(tries, BATCH_RETRY_MS, BATCH_RETRY_MS_MAX, Math.random);
+      const retry = setTimeout(() => this.#batchLater(episode, tries + 1), restMs);
       retry.unref();
     }
   }
