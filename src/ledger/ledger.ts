@@ -118,9 +118,10 @@ export class Ledger {
    * or the number, or where the messages were never received and the bridge only hints at them.
    */
   drop(loss: Loss): void {
-    const { count } = loss;
-    if (loss.topic === "" || count === undefined || loss.reason === "connection_gap") return this.addLoss(loss);
-    this.add(loss.topic, { received: count, receivedBytes: loss.bytes ?? 0, dropped: { reason: loss.reason, count } });
+    const { topic, reason, count, bytes = 0 } = loss;
+    const wasReceived = topic !== "" && reason !== "connection_gap";
+    if (wasReceived && count !== undefined)
+      this.add(topic, { received: count, receivedBytes: bytes, dropped: { reason, count } });
     this.addLoss(loss);
   }
 
