@@ -109,26 +109,32 @@ test("a receiver that is killed in mid-upload goes on where it was", { timeout: 
   await expectAllHome(rig, id);
 });
 
-test("a daemon that is killed while it writes batch files writes them anew", { timeout: 60_000 }, async () => {
-  await using robot = await LiveRobot.open({ frameBytes: 150_000, cameraHz: 20 });
-  const { rig, proxy, widen } = await open(robot);
-  await using _rig = rig;
-  await using _proxy = proxy;
-  await record(rig, 250);
-  const id = await capture(rig, "4s", "1s");
-  const endMs = performance.now() + 20_000;
-  while (!rig.leftovers().robot.some((name) => name.includes("-light.mcap"))) {
-    if (performance.now() > endMs) throw new Error("no batch file was begun");
-    await nextTurn();
-  }
-  await rig.daemon?.killHard();
-  robot.stopSending();
-  expect(rig.leftovers().robot.filter((name) => name.endsWith("-meta.json"))).toEqual([]);
-  expect(rig.journal("SELECT id FROM batch")).toEqual([]);
-  widen();
-  await rig.startDaemon();
-  await expectAllHome(rig, id);
-});
+test.for(["SIGKILL", "SIGTERM"] as const)(
+  "a daemon that ends by %s while it writes batch files writes them anew",
+  { timeout: 60_000 },
+  async (how) => {
+    await using robot = await LiveRobot.open({ frameBytes: 150_000, cameraHz: 20 });
+    const { rig, proxy, widen } = await open(robot);
+    await using _rig = rig;
+    await using _proxy = proxy;
+    await record(rig, 250);
+    const id = await capture(rig, "4s", "1s");
+    const endMs = performance.now() + 20_000;
+    while (!rig.leftovers().robot.some((name) => name.includes("-light.mcap"))) {
+      if (performance.now() > endMs) throw new Error("no batch file was begun");
+      await nextTurn();
+    }
+    rig.daemon?.kill(how);
+    await rig.daemon?.exited;
+    expect(rig.daemon?.stderr).not.toMatch(/"level":"error"/);
+    robot.stopSending();
+    expect(rig.leftovers().robot.filter((name) => name.endsWith("-meta.json"))).toEqual([]);
+    expect(rig.journal("SELECT id FROM batch")).toEqual([]);
+    widen();
+    await rig.startDaemon();
+    await expectAllHome(rig, id);
+  },
+);
 
 /** How many messages of each topic the robot sent within an interval and the received episode does not have. */
 function missing(robot: LiveRobot, found: ReadonlySet<string>, fromMs: number, toMs: number) {
@@ -193,15 +199,17 @@ test("a clean stop in an open episode loses nothing of it", { timeout: 60_000 },
   const id = await capture(rig, "2s", "60s");
   const firedMs = Date.now();
   await waitFor(() => Date.now() > firedMs + 1500, "some seconds of episode");
-  const stoppedMs = Date.now();
-  expect(await rig.daemon?.stop()).toEqual({ code: 0, signal: null });
+  const stopping = rig.daemon?.stop();
+  await waitFor(() => !robot.isSubscribed(JOINTS), "the end of the subscriptions");
+  const leftMs = Date.now();
+  expect(await stopping).toEqual({ code: 0, signal: null });
   expect(rig.daemon?.stderr).not.toMatch(/"level":"error"/);
   await rig.startDaemon();
   await expectAllHome(rig, id);
   const { episode } = await receivedManifest(rig);
   expect(episode).toMatchObject({ id, is_interrupted: true });
-  expect(Date.parse(episode.end_time)).toBeGreaterThan(stoppedMs - 150);
+  expect(Date.parse(episode.end_time)).toBeGreaterThan(leftMs - 300);
   const startMs = Date.parse(episode.start_time);
-  expect(missing(robot, await receivedMessages(rig), startMs + 100, stoppedMs - 50)).toEqual([0, 0]);
+  expect(missing(robot, await receivedMessages(rig), startMs + 100, leftMs - 150)).toEqual([0, 0]);
   expect((await rig.status()).losses).toEqual([]);
 });
