@@ -40,6 +40,11 @@ export type DaemonDeps = {
   onBatched?(episode: Episode, batches: readonly Batch[]): void;
 };
 
+/** Opening a ring of any size takes seconds, on a slow card more; an episode of an hour's frames takes minutes. */
+const OPEN_DEADLINE_MS = 60_000;
+const BATCH_DEADLINE_MS = 900_000;
+/** Both together within the unit's TimeoutStopSec. */
+const STOP_DEADLINE_MS = 12_000;
 /** A watchdog of 60 s is fed three times in it. */
 const NOTIFY_MS = 15_000;
 /** Writing an episode's files again, with full jitter: a disk that stays full is not worn by tries. */
@@ -99,7 +104,7 @@ export class Daemon {
     });
     const started = [store];
     try {
-      const { channels, lastSequences } = await store.call<OpenedStore>("opened");
+      const { channels, lastSequences } = await store.call<OpenedStore>("opened", undefined, OPEN_DEADLINE_MS);
       const ingestData: IngestThreadData = { config, anchor, channels, lastSequences, ruleFiles, storePort: port2 };
       const ingest = new Thread(new URL("./ingest-thread.ts", import.meta.url), ingestData, [port2], { onDeath });
       started.push(ingest);
@@ -182,8 +187,12 @@ export class Daemon {
     const { log } = this.#deps;
     try {
       const request: WriteBatchesRequest = { episode, ...(await this.commands.missingNow()) };
-      const result = await this.#readerThread().call<EpisodeBatchesResult>("writeBatches", request);
-      await this.#store.call("batched", { episode: result.episode, made: result.batches, damaged: result.damaged });
+      const result = await this.#readerThread().call<EpisodeBatchesResult>("writeBatches", request, BATCH_DEADLINE_MS);
+      await this.#store.call(
+        "batched",
+        { episode: result.episode, made: result.batches, damaged: result.damaged },
+        OPEN_DEADLINE_MS,
+      );
       log.info("An episode's batches are written.", { episode_id: episode.id, batches: result.batches.length });
       this.#deps.onBatched?.(result.episode, result.batches);
       this.#uploader.wake();
@@ -213,8 +222,8 @@ export class Daemon {
   /** Ingest first: what it flushes must still find the store. */
   async #stopThreads(): Promise<void> {
     const isWhole = !this.#dying.signal.aborted;
-    if (isWhole) await this.#ingest.call("stop");
-    if (isWhole) await this.#store.call("stop");
+    if (isWhole) await this.#ingest.call("stop", undefined, STOP_DEADLINE_MS);
+    if (isWhole) await this.#store.call("stop", undefined, STOP_DEADLINE_MS);
     await Promise.all([this.#ingest.end(), this.#store.end(), this.#reader?.end()]);
   }
 }

@@ -71,15 +71,24 @@ const builder = new ChunkBuilder({
     send({ kind: "loss", loss: { topic: ingest.topicOf(channelId), reason, count, bytes, startNs, endNs } }),
 });
 
+/** What the trigger said of the message at hand; sent when it has returned, so that a failure there is not a rule's. */
+const events: RuleEvent[] = [];
+
 /** The chunks with the firing's own messages are with the store before the firing is. */
-function onEvent(event: RuleEvent): void {
-  if (event.kind === "firing") builder.flushAll();
-  send({ kind: "event", event });
+function deliverEvents(): void {
+  if (events.length === 0) return;
+  for (const event of events.splice(0)) {
+    if (event.kind === "firing") builder.flushAll();
+    send({ kind: "event", event });
+  }
 }
 
 const rules = parseRuleFiles(ruleFiles, config.rules.disable);
-const trigger = Trigger.open(rules, { fields: reader.fieldAccess, log, onEvent });
-const ingest = new Ingest({ anchor, registry, definitions, reader, builder, trigger, log, planTopic, send });
+const trigger = Trigger.open(rules, { fields: reader.fieldAccess, log, onEvent: (event) => events.push(event) });
+const ingest = new Ingest({
+  ...{ anchor, registry, definitions, reader, builder, trigger, log, planTopic, send, deliverEvents },
+  hasHistory: channels.length > 0,
+});
 
 const [sourceConfig] = config.sources;
 assert(sourceConfig !== undefined, "the configuration has a source");
@@ -108,7 +117,10 @@ storePort.on("message", (note: StoreToIngest) => {
 
 const meter = new RateMeter(() => ingest.traffic());
 const meterTimer = setInterval(() => meter.step(performance.now()), METER_MS);
-const flushTimer = setInterval(() => builder.flush(nowNs()), FLUSH_MS);
+const flushTimer = setInterval(() => {
+  builder.flush(nowNs());
+  ingest.tellDrops();
+}, FLUSH_MS);
 const running = source.run(stopping.signal);
 
 serveCalls(parentPort, {
@@ -125,6 +137,7 @@ serveCalls(parentPort, {
     clearInterval(flushTimer);
     clearInterval(meterTimer);
     builder.flushAll();
+    ingest.close();
     send({ kind: "end" });
   },
 });

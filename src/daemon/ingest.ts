@@ -13,10 +13,11 @@ import { packMessage } from "../decode/msgpack.ts";
 import type { StampReader } from "../decode/stamp.ts";
 import type { Channel, Schema } from "../model/channel.ts";
 import type { BootAnchor } from "../model/chunk.ts";
-import type { LossReason } from "../model/loss.ts";
+import type { Loss, LossReason } from "../model/loss.ts";
 import type { TopicPlan } from "../model/topic-class.ts";
 import type { ChunkBuilder } from "../ring/chunk-builder.ts";
 import type { ConnectionState, SourceSink, TopicAnnouncement } from "../source/source.ts";
+import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Trigger } from "../trigger/trigger.ts";
@@ -34,6 +35,10 @@ export type IngestDeps = {
   planTopic(topic: string, schemaName: string): TopicPlan | undefined;
   /** To the store thread. */
   send(note: IngestToStore): void;
+  /** Sends on what the trigger said of the last message. */
+  deliverEvents(): void;
+  /** The ring knows topics of this robot from before: until the bridge is there, they are missing. */
+  readonly hasHistory: boolean;
 };
 
 /** One announced topic: its channels come into being with its first message, raw or JSON. */
@@ -59,10 +64,16 @@ export type TopicTraffic = {
   readonly bytes: number;
 };
 
+/** Kinds of drops told apart between two calls of `tellDrops`. */
+const DROP_KINDS_MAX = 1000;
+
 export class Ingest implements SourceSink {
   readonly #deps: IngestDeps;
   readonly #topics: OpenTopic[] = [];
+  readonly #handles = new Map<string, number>();
   readonly #topicsByChannel = new Map<number, string>();
+  /** Drops since the last `tellDrops`, by topic and reason. */
+  #drops = new Map<string, Loss>();
   #connection: ConnectionState | undefined;
   #gapStartNs: bigint | undefined;
   /** Nulls in float fields of JSON messages that became NaN. */
@@ -70,6 +81,7 @@ export class Ingest implements SourceSink {
 
   constructor(deps: IngestDeps) {
     this.#deps = deps;
+    this.#gapStartNs = deps.hasHistory ? this.#nowNs() : undefined;
   }
 
   openTopic(announcement: TopicAnnouncement): number {
@@ -77,8 +89,11 @@ export class Ingest implements SourceSink {
     const plan = planTopic(announcement.topic, announcement.schemaName);
     if (plan === undefined) throw new Error(`${announcement.topic} is not to be recorded`);
     const schema = definitions.schema(announcement.schemaName, announcement.ros, announcement.schemaText);
-    this.#topics.push({ announcement, plan, schema, raw: undefined, json: undefined, messages: 0, bytes: 0 });
-    return this.#topics.length - 1;
+    const handle = this.#handles.get(announcement.topic) ?? this.#topics.length;
+    const { messages = 0, bytes = 0 } = this.#topics[handle] ?? {};
+    this.#topics[handle] = { announcement, plan, schema, raw: undefined, json: undefined, messages, bytes };
+    this.#handles.set(announcement.topic, handle);
+    return handle;
   }
 
   onBytes(handle: number, bytes: Uint8Array, arrivalNs: bigint): void {
@@ -103,8 +118,25 @@ export class Ingest implements SourceSink {
   }
 
   onDrop(topic: string, reason: LossReason, count: number, bytes: number): void {
-    const nowNs = logTimeNs(this.#deps.anchor, process.hrtime.bigint());
-    this.#deps.send({ kind: "loss", loss: { topic, reason, startNs: nowNs, endNs: nowNs, count, bytes } });
+    const endNs = this.#nowNs();
+    // Topics that a broken frame seems to name are anybody's words: beyond a bound they are not told apart.
+    const name = this.#drops.size < DROP_KINDS_MAX || this.#handles.has(topic) ? topic : "";
+    const key = `${reason} ${name}`;
+    const earlier = this.#drops.get(key);
+    const totals = { count: (earlier?.count ?? 0) + count, bytes: (earlier?.bytes ?? 0) + bytes };
+    this.#drops.set(key, { topic: name, reason, startNs: earlier?.startNs ?? endNs, endNs, ...totals });
+  }
+
+  /** A flood of bad frames is one note a topic, reason and call. */
+  tellDrops(): void {
+    for (const loss of this.#drops.values()) this.#deps.send({ kind: "loss", loss });
+    this.#drops.clear();
+  }
+
+  /** At the end: what is missing up to now is said. */
+  close(): void {
+    this.#endGap(this.#nowNs());
+    this.tellDrops();
   }
 
   /** A gap is a ledger row once it has ended, with both its ends. */
@@ -116,6 +148,10 @@ export class Ingest implements SourceSink {
       this.#gapStartNs ??= this.#topics.length > 0 ? atNs : undefined;
       return;
     }
+    this.#endGap(atNs);
+  }
+
+  #endGap(atNs: bigint): void {
     if (this.#gapStartNs === undefined) return;
     const gap = {
       topic: "",
@@ -155,6 +191,11 @@ export class Ingest implements SourceSink {
     // Stored first: a firing closes the chunks at once, and its own message must be among them.
     this.#deps.builder.append(lane.channel.id, atNs, stampNs > 0n ? stampNs : atNs, bytes);
     this.#deps.trigger.onMessage(lane.channel, bytes, atNs);
+    this.#deps.deliverEvents();
+  }
+
+  #nowNs(): bigint {
+    return logTimeNs(this.#deps.anchor, systemClock.monotonicNs());
   }
 
   #openRawLane(topic: OpenTopic): Lane {

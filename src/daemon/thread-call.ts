@@ -57,10 +57,19 @@ export type ThreadListeners = {
   onDeath(error: Error): void;
 };
 
+type Waiter = {
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+  readonly timer: NodeJS.Timeout;
+};
+
+/** An fsync of a worn SD card takes seconds; a thread that answers nothing for longer hangs. */
+const CALL_DEADLINE_MS = 10_000;
+
 /** A worker thread and the calls that wait for it. */
 export class Thread {
   readonly worker: Worker;
-  readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>();
+  readonly #waiting = new Map<number, Waiter>();
   #callCount = 0;
   #isEnding = false;
 
@@ -73,7 +82,10 @@ export class Thread {
       else listeners.onNote?.(message);
     });
     const die = (error: Error) => {
-      for (const { reject } of this.#waiting.values()) reject(error);
+      for (const { reject, timer } of this.#waiting.values()) {
+        clearTimeout(timer);
+        reject(error);
+      }
       this.#waiting.clear();
       if (!this.#isEnding) listeners.onDeath(error);
       this.#isEnding = true;
@@ -82,12 +94,16 @@ export class Thread {
     this.worker.on("exit", (code) => die(new Error(`a thread ended with code ${code}`)));
   }
 
-  /** The thread's answer; `T` is what the handler of that name returns. */
-  call<T>(method: string, argument?: unknown): Promise<T> {
+  /**
+   * The thread's answer; `T` is what the handler of that name returns. Rejects with `Fault("thread_silent")` at the
+   * deadline; an answer that comes after it is not waited for any more.
+   */
+  call<T>(method: string, argument?: unknown, deadlineMs = CALL_DEADLINE_MS): Promise<T> {
     this.#callCount += 1;
     const request: Request = { call: this.#callCount, method, argument };
     return new Promise((resolve, reject) => {
-      this.#waiting.set(request.call, { resolve: (value) => resolve(value as T), reject });
+      const timer = setTimeout(() => this.#giveUp(request, deadlineMs), deadlineMs);
+      this.#waiting.set(request.call, { resolve: (value) => resolve(value as T), reject, timer });
       this.worker.postMessage(request);
     });
   }
@@ -97,9 +113,17 @@ export class Thread {
     await this.worker.terminate();
   }
 
+  #giveUp(request: Request, deadlineMs: number): void {
+    const waiter = this.#waiting.get(request.call);
+    this.#waiting.delete(request.call);
+    const hint = "The disk may hang; see the journal. The watchdog starts the daemon again if it stays so.";
+    waiter?.reject(new Fault("thread_silent", `No answer to ${request.method} in ${deadlineMs / 1000} s.`, hint));
+  }
+
   #settle(message: Answer): void {
     const waiter = this.#waiting.get(message.answer);
     this.#waiting.delete(message.answer);
+    clearTimeout(waiter?.timer);
     if (message.fault === undefined) waiter?.resolve(message.value);
     else waiter?.reject(new Fault(message.fault.code, message.fault.message, message.fault.hint));
   }
