@@ -211,5 +211,7 @@ test("a clean stop in an open episode loses nothing of it", { timeout: 60_000 },
   expect(Date.parse(episode.end_time)).toBeGreaterThan(leftMs - 300);
   const startMs = Date.parse(episode.start_time);
   expect(missing(robot, await receivedMessages(rig), startMs + 100, leftMs - 150)).toEqual([0, 0]);
-  expect((await rig.status()).losses).toEqual([]);
+  // Between the two processes nobody listened, and the ledger may say so; nothing that had come is lost.
+  const losses = (await rig.status()).losses.filter(({ reason }) => reason !== "connection_gap");
+  expect(losses).toEqual([]);
 });
