@@ -18,6 +18,7 @@ import { systemClock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
 import { fullJitterMs } from "../std/random.ts";
 import { aborted } from "../std/wait.ts";
+import { Ballast } from "../store/ballast.ts";
 import type { Db } from "../store/database.ts";
 import { FolderLock } from "../store/folder-lock.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -56,6 +57,7 @@ export class Daemon {
   readonly #deps: DaemonDeps;
   readonly #anchor: BootAnchor;
   readonly #lock: FolderLock;
+  readonly #ballast: Ballast;
   readonly #dying = new AbortController();
   readonly #ingest: Thread;
   readonly #store: Thread;
@@ -73,6 +75,7 @@ export class Daemon {
     this.#deps = deps;
     this.#anchor = parts.anchor;
     this.#lock = parts.lock;
+    this.#ballast = parts.ballast;
     this.#store = parts.store;
     this.#ingest = parts.ingest;
     this.#journal = parts.journal;
@@ -86,6 +89,12 @@ export class Daemon {
     const rules = parseRuleFiles(ruleFiles, config.rules.disable);
     checkRuleFields(rules, config.topics.msg_folders);
     makeDataFolder(config.ring.folder);
+    const ballast = new Ballast(config.ring.folder, deps.log);
+    return await ballast.openWith(() => Daemon.#openFolder(config, deps, { ballast, ruleFiles, rules }));
+  }
+
+  static async #openFolder(config: Config, deps: DaemonDeps, given: Given): Promise<Daemon> {
+    const { ballast, ruleFiles, rules } = given;
     // Before anything in the folder is opened: opening settles what an earlier process left.
     const lock = FolderLock.open(config.ring.folder);
     const anchor = readBootAnchor(systemClock);
@@ -104,15 +113,24 @@ export class Daemon {
     });
     const started = [store];
     try {
-      const { channels, lastSequences } = await store.call<OpenedStore>("opened", undefined, OPEN_DEADLINE_MS);
-      const ingestData: IngestThreadData = { config, anchor, channels, lastSequences, ruleFiles, storePort: port2 };
+      const { channels, lastSequences, recordedUntilNs } = await store.call<OpenedStore>(
+        "opened",
+        undefined,
+        OPEN_DEADLINE_MS,
+      );
+      const ingestData: IngestThreadData = {
+        config,
+        anchor,
+        channels,
+        lastSequences,
+        recordedUntilNs,
+        ruleFiles,
+        storePort: port2,
+      };
       const ingest = new Thread(new URL("./ingest-thread.ts", import.meta.url), ingestData, [port2], { onDeath });
       started.push(ingest);
       const daemon = new Daemon(config, deps, {
-        anchor,
-        lock,
-        store,
-        ingest,
+        ...{ anchor, lock, ballast, store, ingest },
         journal: openJournal(config.ring.folder),
       });
       late.daemon = daemon;
@@ -134,13 +152,13 @@ export class Daemon {
     const notify = (text: string) => notifySystemd("problem" in native ? undefined : native, text);
     notify("READY=1");
     const feeder = setInterval(() => void this.#feedWatchdog(notify).catch(() => {}), NOTIFY_MS);
-    const uploading = this.#uploader.run(stop);
+    const working = Promise.all([this.#uploader.run(stop), this.#ballast.run(stop)]);
     await aborted(stop);
     this.#isStopping = true;
     notify("STOPPING=1");
     clearInterval(feeder);
     await this.#control?.[Symbol.asyncDispose]();
-    await uploading;
+    await working;
     await this.#stopThreads();
     this.#uploader[Symbol.dispose]();
     this.#journal.close();
@@ -228,9 +246,16 @@ export class Daemon {
   }
 }
 
+type Given = {
+  readonly ballast: Ballast;
+  readonly ruleFiles: ReturnType<typeof readRuleFiles>;
+  readonly rules: ReturnType<typeof parseRuleFiles>;
+};
+
 type Parts = {
   readonly anchor: BootAnchor;
   readonly lock: FolderLock;
+  readonly ballast: Ballast;
   readonly store: Thread;
   readonly ingest: Thread;
   readonly journal: Db;

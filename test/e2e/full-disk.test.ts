@@ -1,6 +1,6 @@
 /** A ring on a small file system of its own that fills up. Mounting needs root: elsewhere these tests fail. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmdirSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -14,6 +14,20 @@ class SmallDisk {
 
   constructor(megabytes: number) {
     execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", this.path]);
+  }
+
+  /** To the last page. */
+  fill(): void {
+    const path = join(this.path, "hog");
+    for (const size of [1 << 20, 4096])
+      try {
+        for (;;) appendFileSync(path, Buffer.alloc(size, 1));
+      } catch {} // full
+  }
+
+  /** What filled it goes. */
+  empty(): void {
+    rmSync(join(this.path, "hog"), { force: true });
   }
 
   grow(megabytes: number): void {
@@ -100,6 +114,57 @@ test("capture goes on in memory while the disk is full, drops are counted, and i
   const lost = losses.reduce((sum, { count }) => sum + (count ?? 0), 0);
   expect(lost).toBe(settled.dropped.disk_full);
   expect(await daemon.stop()).toEqual({ code: 0, signal: null });
+});
+
+test("on a disk that is full already the daemon starts, again and again, and records when there is room", {
+  timeout: 90_000,
+}, async () => {
+  using disk = new SmallDisk(40);
+  await using robot = await LiveRobot.open({ cameraHz: 2, frameBytes: 20_000 });
+  const dataFolder = join(disk.path, "data");
+  await using rig = await Rig.open({ bridgePort: robot.port, dataFolder });
+  const ballast = join(dataFolder, "ballast");
+  const first = await rig.startDaemon();
+  await waitFor(() => existsSync(ballast) && statSync(ballast).size >= 8 << 20, "the ballast", 10_000);
+  await waitFor(async () => (await rig.status()).accounting.stored > 50, "something stored");
+  expect(await first.stop()).toEqual({ code: 0, signal: null });
+  disk.fill();
+
+  const second = await rig.startDaemon();
+  expect(second.stderr).toContain("its ballast was given up");
+  await waitFor(async () => (await rig.status()).accounting.received > 50, "messages on a full disk");
+  expectToAddUp((await rig.status()).accounting);
+  await second.killHard();
+  disk.fill();
+  const third = await rig.startDaemon();
+  await waitFor(async () => (await rig.status()).accounting.received > 50, "messages after a kill");
+  expect(await third.stop()).toEqual({ code: 0, signal: null });
+  disk.fill();
+
+  const fourth = await rig.startDaemon();
+  disk.empty();
+  await waitFor(async () => (await rig.status()).ring.state === "ok", "the disk to take data again", 20_000);
+  const sinceMs = Date.now();
+  const { stored } = (await rig.status()).accounting;
+  await waitFor(async () => (await rig.status()).accounting.stored > stored + 50, "recording again");
+  const untilMs = Date.now() - 1000; // a chunk closes after half a second, its commit follows within another
+  const got = hashesOf(dataFolder, JOINTS);
+  const settled = robot.sentBetween(JOINTS, sinceMs, untilMs);
+  expect(settled.filter((hash) => !got.has(hash))).toEqual([]);
+  expectToAddUp((await rig.status()).accounting);
+  expect(await fourth.stop()).toEqual({ code: 0, signal: null });
+});
+
+test("where even that does not help, it says what is wrong and what to do", { timeout: 30_000 }, async () => {
+  using disk = new SmallDisk(2);
+  await using rig = await Rig.open({ bridgePort: 1, dataFolder: join(disk.path, "data") });
+  disk.fill();
+  const child = rig.spawn(["run", "--json", "--config", join(rig.folder, "lode.yaml")]);
+  expect(await child.exited).toEqual({ code: 1, signal: null });
+  const { error } = child.lastJson<{ error: { code: string; message: string; hint: string } }>();
+  expect(error.code).toBe("disk_full");
+  expect(error.message).toContain(disk.path);
+  expect(error.hint).not.toBe("");
 });
 
 function hashesOf(folder: string, topic: string): Set<string> {
