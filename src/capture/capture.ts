@@ -163,7 +163,7 @@ export class Capture {
       this.#unrecorded = [];
       this.#isJournalRefusing = false;
     } catch (error) {
-      this.#unrecorded = this.#unrecorded.slice(-UNRECORDED_MAX);
+      this.#unrecorded = withoutSuperseded(this.#unrecorded).slice(-UNRECORDED_MAX);
       if (this.#isJournalRefusing) return; // said once: every tick tries again
       this.#isJournalRefusing = true;
       this.#deps.log.error("An episode's row could not be written; it is tried again.", {
@@ -228,6 +228,12 @@ export class Capture {
     assert(policy !== undefined, `rule "${rule}" fired without a policy`);
     return policy;
   }
+}
+
+/** Of an episode's `changed` only the last says something. */
+function withoutSuperseded(commands: readonly MachineCommand[]): MachineCommand[] {
+  const last = new Map(commands.map((command) => [command.kind === "changed" ? command.episode.id : "", command]));
+  return commands.filter((command) => command.kind !== "changed" || last.get(command.episode.id) === command);
 }
 
 /** The instant around which frames matter most. */

@@ -40,7 +40,7 @@ function sourceText({ source }: Status): string {
 function ringText({ ring }: Status): string {
   const state = ring.state === "ok" ? "" : ` · ${paint("red", ring.state)}`;
   const forecast = ring.hours_left === undefined ? "" : `, full in ${formatDuration(ring.hours_left * 3.6e6)}`;
-  return `${formatBytes(ring.size_bytes)} of ${formatBytes(ring.size_bytes_max)} on disk, ${formatBytes(ring.memory_bytes)} in memory ${forecast} · ${ring.folder}${state}`;
+  return `${formatBytes(ring.size_bytes)} of ${formatBytes(ring.size_bytes_max)} on disk, ${formatBytes(ring.memory_bytes)} in memory${forecast} · ${ring.folder}${state}`;
 }
 
 function classText(entry: Status["ring"]["classes"][number]): string {
@@ -55,7 +55,12 @@ function classText(entry: Status["ring"]["classes"][number]): string {
 function captureText({ capture }: Status): string {
   const armed = `${capture.rules.filter((rule) => rule.state === "bound").length} of ${capture.rules.length} rules bound`;
   const open = capture.open;
-  if (open === undefined) return `${armed} · no open episode`;
+  const { last_light_lag_ms: light, last_heavy_lag_ms: heavy } = capture;
+  const lag =
+    light === undefined
+      ? ""
+      : ` · last window durable after ${formatDuration(light)}, frames ${formatDuration(heavy ?? 0)}`;
+  if (open === undefined) return `${armed} · no open episode${lag}`;
   return `${armed} · ${paint("yellow", `episode open: ${open.rule}`)} since ${open.start_time.slice(11, 19)}Z, attempts ${open.attempts}`;
 }
 

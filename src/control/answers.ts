@@ -34,6 +34,8 @@ export type StatusAnswer = {
   readonly capture: {
     readonly open: EpisodeSummary | undefined;
     readonly rules: readonly RuleSummary[];
+    /** Firings of rules with `on_overlap: ignore` while an episode was open. */
+    readonly ignoredFirings: number;
     /** Firing → window durable, of the last episode; undefined before the first. */
     readonly lastLightLagMs: number | undefined;
     readonly lastHeavyLagMs: number | undefined;

@@ -92,6 +92,7 @@ export class DaemonCommands implements Commands {
       capture: {
         open: store.openEpisode === undefined ? undefined : summarize(store.openEpisode, "open", 0),
         rules: ingest.rules,
+        ignoredFirings: store.ignoredFirings,
         lastLightLagMs: store.ring.lightLagMs,
         lastHeavyLagMs: store.ring.heavyLagMs,
       },

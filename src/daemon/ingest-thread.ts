@@ -34,6 +34,7 @@ export type IngestThreadData = {
   readonly anchor: BootAnchor;
   readonly channels: readonly Channel[];
   readonly lastSequences: ReadonlyMap<number, number>;
+  readonly recordedUntilNs: bigint | undefined;
   readonly ruleFiles: readonly RuleFile[];
   readonly storePort: MessagePort;
 };
@@ -50,7 +51,7 @@ const METER_MS = 1000;
 /** Chunks older than half a second are closed at the next of these. */
 const FLUSH_MS = 100;
 
-const { config, anchor, channels, lastSequences, ruleFiles, storePort }: IngestThreadData = workerData;
+const { config, anchor, channels, lastSequences, recordedUntilNs, ruleFiles, storePort }: IngestThreadData = workerData;
 assert(parentPort !== null, "the ingest thread runs in a worker");
 const log = openLog(config.telemetry.log_level, "ingest");
 const registry = ChannelRegistry.open(channels);
@@ -87,7 +88,7 @@ const rules = parseRuleFiles(ruleFiles, config.rules.disable);
 const trigger = Trigger.open(rules, { fields: reader.fieldAccess, log, onEvent: (event) => events.push(event) });
 const ingest = new Ingest({
   ...{ anchor, registry, definitions, reader, builder, trigger, log, planTopic, send, deliverEvents },
-  hasHistory: channels.length > 0,
+  recordedUntilNs,
 });
 
 const [sourceConfig] = config.sources;

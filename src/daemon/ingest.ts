@@ -19,6 +19,7 @@ import type { ChunkBuilder } from "../ring/chunk-builder.ts";
 import type { ConnectionState, SourceSink, TopicAnnouncement } from "../source/source.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
+import { earliest } from "../std/nanoseconds.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Trigger } from "../trigger/trigger.ts";
 import { logTimeNs } from "./boot-anchor.ts";
@@ -37,8 +38,8 @@ export type IngestDeps = {
   send(note: IngestToStore): void;
   /** Sends on what the trigger said of the last message. */
   deliverEvents(): void;
-  /** The ring knows topics of this robot from before: until the bridge is there, they are missing. */
-  readonly hasHistory: boolean;
+  /** log_time up to which an earlier process recorded this robot: what came since, until the bridge is there, is missing. */
+  readonly recordedUntilNs: bigint | undefined;
 };
 
 /** One announced topic: its channels come into being with its first message, raw or JSON. */
@@ -81,7 +82,8 @@ export class Ingest implements SourceSink {
 
   constructor(deps: IngestDeps) {
     this.#deps = deps;
-    this.#gapStartNs = deps.hasHistory ? this.#nowNs() : undefined;
+    const { recordedUntilNs } = deps;
+    this.#gapStartNs = recordedUntilNs === undefined ? undefined : earliest(recordedUntilNs, this.#nowNs());
   }
 
   openTopic(announcement: TopicAnnouncement): number {

@@ -32,11 +32,15 @@ import { serveCalls } from "./thread-call.ts";
 export type OpenedStore = {
   readonly channels: readonly Channel[];
   readonly lastSequences: ReadonlyMap<number, number>;
+  /** log_time of what an earlier process committed last. */
+  readonly recordedUntilNs: bigint | undefined;
 };
 
 export type StoreStatus = {
   readonly ring: RingStatus;
   readonly openEpisode: Episode | undefined;
+  /** By rules that say so while an episode is open. */
+  readonly ignoredFirings: number;
   readonly counts: readonly TopicCounts[];
   readonly losses: readonly Loss[];
   /** The present in log_time. */
@@ -132,7 +136,11 @@ function tick(): void {
 }
 
 serveCalls(parentPort, {
-  opened: (): OpenedStore => ({ channels: ring.channels, lastSequences: ring.lastSequences }),
+  opened: (): OpenedStore => ({
+    channels: ring.channels,
+    lastSequences: ring.lastSequences,
+    recordedUntilNs: ring.lastStoredNs,
+  }),
   /** The main thread listens: deadlines fall due, and what waited for its batches is told. */
   start: () => {
     timer = setInterval(tick, TICK_MS);
@@ -140,6 +148,7 @@ serveCalls(parentPort, {
   status: (): StoreStatus => ({
     ring: ring.status(),
     openEpisode: capture.openEpisode(),
+    ignoredFirings: capture.ignoredFirings,
     counts: ledger.snapshot(ring.heldCounts()),
     losses: ledger.losses(0n, nowNs()).slice(-STATUS_LOSSES_MAX),
     nowNs: nowNs(),
@@ -168,7 +177,9 @@ serveCalls(parentPort, {
     damaged: readonly { chunkId: number; reason: string }[];
   }) => {
     for (const { chunkId, reason } of damaged) ring.quarantine(chunkId, reason);
-    capture.markBatched(episode, () => batches.add(made));
+    capture.markBatched(episode, () => {
+      assert(batches.add(made), "an episode gets its batches once");
+    });
   },
   /** Ingest has ended and said so; whatever it sent before is taken first. */
   stop: async () => {

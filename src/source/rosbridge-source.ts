@@ -90,7 +90,8 @@ export class RosbridgeSource implements Source {
     for (let tries = 0; !signal.aborted; tries++) {
       const startedNs = this.#deps.clock.monotonicNs();
       const end = await this.#connectOnce(signal);
-      this.#setConnected(false, signal.aborted ? "this side stopped" : end.reason, end.lastHeardNs);
+      if (signal.aborted) return; // this side stopped: no fault of the bridge
+      this.#setConnected(false, end.reason, end.lastHeardNs);
       if (this.#deps.clock.monotonicNs() - startedNs > BigInt(STABLE_MS) * 1_000_000n) tries = 0;
       const { reconnectMs, reconnectMsMax } = this.#options;
       await waitMs(fullJitterMs(tries, reconnectMs, reconnectMsMax, this.#deps.random), signal);

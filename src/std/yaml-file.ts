@@ -49,8 +49,14 @@ export function parseYaml<T>(file: string, text: string, schema: z.ZodType<T>): 
 
 /** All findings as one. */
 export function faultOf(findings: readonly Finding[], code: string): Fault {
-  const message = findings.map((finding) => `${finding.place}: ${finding.problem}`).join("\n");
-  return new Fault(code, message, [...new Set(findings.map((finding) => finding.hint))].join("\n"));
+  const [first, ...more] = findings;
+  if (first !== undefined && more.length === 0) return new Fault(code, `${first.place}: ${first.problem}`, first.hint);
+  const lines = findings.map(({ place, problem, hint }) => `${place}: ${problem}\n    ${hint}`);
+  return new Fault(
+    code,
+    `${findings.length} findings:\n${lines.join("\n")}`,
+    "Mend each of them; nothing was started.",
+  );
 }
 
 type Locate = (path: readonly PropertyKey[]) => string;

@@ -36,7 +36,16 @@ export function openDatabase(path: string, migrations: Migrations, { canShrink =
 
 /** A connection that can only read, for the reader thread and for other processes. */
 export function openDatabaseForReading(path: string): Db {
-  return new Database(path, { readonly: true, timeout: BUSY_TIMEOUT_MS });
+  try {
+    const db = new Database(path, { readonly: true, timeout: BUSY_TIMEOUT_MS });
+    db.pragma("schema_version"); // WAL wants the file beside it: whether that is there, or may be made, shows here
+    return db;
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    if (!/^SQLITE_(READONLY|CANTOPEN|PERM)/.test(code)) throw error;
+    const hint = "Use the user the service runs as (sudo -u lode lode …), or start the daemon.";
+    throw new Fault("no_permission", `${path} cannot be read by this user.`, hint, error);
+  }
 }
 
 function migrate(db: Db, path: string, migrations: Migrations): void {

@@ -78,7 +78,7 @@ const ruleSchema = z.strictObject({
   attempt_when: z.string().min(1).optional(),
   took_over_when: z.string().min(1).optional(),
   on_overlap: z.enum(["extend", "split", "ignore"]).default("extend"),
-  on_demand: z.array(z.string()).default([]),
+  on_demand: z.array(z.string()).default(["**"]),
   priority: z.number().int().min(0).max(100).default(50),
   labels: z.record(z.string(), z.string()).default({}),
 });

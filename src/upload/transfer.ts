@@ -201,6 +201,8 @@ async function findFileProblem(batch: Batch, { signal, proven }: TransferOptions
     }
   } catch (error) {
     signal.throwIfAborted();
+    // A disk that does not answer now may answer later; only a file that is not there is no batch any more.
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
     return `The batch file cannot be read: ${describeError(error)}`;
   }
   if (sizeBytes !== batch.sizeBytes) return `The batch file has ${sizeBytes} bytes instead of ${batch.sizeBytes}.`;

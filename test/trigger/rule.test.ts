@@ -88,12 +88,12 @@ test.each<[string, string, string, string]>([
   const fault = faultOf(text);
   expect(fault.code).toBe("bad_rules");
   expect(fault.message).toContain(message);
-  expect(fault.hint).toContain(hint);
+  expect(`${fault.message}\n${fault.hint}`).toContain(hint);
 });
 
 test("every finding of a file is told at once", () => {
   const fault = faultOf(RULE("    when: k.x > 1\n    recovered_when: abss(j.x) > 1\n"));
-  expect(fault.message.split("\n")).toHaveLength(2);
+  expect(fault.message.match(/^\S+\.yaml:\d+:\d+: /gm)).toHaveLength(2);
 });
 
 test("a later rule takes the place of an earlier one of its name, and may switch it off", () => {
