@@ -161,6 +161,17 @@ command(robots, "remove", "its token is worth nothing from now on", "lode receiv
   .action((id: string, options: CommonOptions) =>
     finish(options, async () => (await import("./receiver.ts")).removeRobot(id, options)),
   );
+const readers = command(receiver, "readers", "programs that may list and fetch", "lode receiver readers add trainer");
+command(readers, "add", "prints the reader's token once", "lode receiver readers add trainer")
+  .argument("<name>")
+  .action((name: string, options: CommonOptions) =>
+    finish(options, async () => (await import("./receiver.ts")).addReader(name, options)),
+  );
+command(readers, "remove", "its token is worth nothing from now on", "lode receiver readers remove trainer")
+  .argument("<name>")
+  .action((name: string, options: CommonOptions) =>
+    finish(options, async () => (await import("./receiver.ts")).removeReader(name, options)),
+  );
 command(receiver, "episodes", "what has come; one of them with its files", "lode receiver episodes --outcome recovered")
   .argument("[id]")
   .option("--robot <id>")

@@ -79,6 +79,20 @@ export async function removeRobot(id: string, options: CommonOptions): Promise<v
   say(options, { removed: id }, () => `${id} may no longer send. What it sent stays.`);
 }
 
+/** A program that follows the catalog over HTTP (`GET /v1/episodes`) has a token of its own. */
+export async function addReader(name: string, options: CommonOptions): Promise<void> {
+  await using receiver = openReceiver(readConfig(options).config);
+  const token = receiver.addReader(name);
+  say(options, { reader: name, token }, () => [field("reader", name), field("token", token)].join("\n"));
+}
+
+export async function removeReader(name: string, options: CommonOptions): Promise<void> {
+  await using receiver = openReceiver(readConfig(options).config);
+  if (!receiver.removeReader(name))
+    throw new Fault("no_such_reader", `There is no reader "${name}".`, "Names are those given to `readers add`.");
+  say(options, { removed: name }, () => `${name} may no longer read.`);
+}
+
 export async function runReceiverEpisodes(id: string | undefined, options: EpisodeListOptions): Promise<void> {
   await using receiver = openReceiver(readConfig(options).config);
   if (id !== undefined) return showEpisode(receiver, id, options);
