@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { loadNative, type Native, notifySystemd, preallocate } from "../../src/native/addon.ts";
+import { lacks } from "../support/needs.ts";
 
 const ADDON = resolve(import.meta.dirname, "../../src/native/addon.ts");
 const loaded = loadNative();
@@ -79,7 +80,7 @@ test("a full disk is told, not papered over", () => {
   expect(() => sizesAfter(full)).toThrow("ENOSPC");
 });
 
-test.skipIf(native === undefined)("fallocate reserves the blocks, and names the reason where it cannot", () => {
+test.skipIf(lacks(native !== undefined))("fallocate reserves the blocks, and names the reason where it cannot", () => {
   const { size, allocated } = sizesAfter(native);
   expect(size).toBe(3_000_000);
   expect(allocated).toBeGreaterThanOrEqual(3_000_000);
@@ -89,7 +90,7 @@ test.skipIf(native === undefined)("fallocate reserves the blocks, and names the 
   closeSync(fd);
 });
 
-test.skipIf(native === undefined).each(["path", "abstract"])(
+test.skipIf(lacks(native !== undefined)).each(["path", "abstract"])(
   "systemd hears a datagram at a %s address",
   async (kind) => {
     const address = kind === "path" ? join(folder, "notify") : `@lode-test-${process.pid}`;
@@ -99,14 +100,17 @@ test.skipIf(native === undefined).each(["path", "abstract"])(
   },
 );
 
-test.skipIf(native === undefined)("nobody listening, or an impossible address, is false and nothing worse", () => {
-  process.env.NOTIFY_SOCKET = join(folder, "nobody");
-  expect(notifySystemd(native, "READY=1")).toBe(false);
-  process.env.NOTIFY_SOCKET = "x".repeat(500);
-  expect(notifySystemd(native, "READY=1")).toBe(false);
-});
+test.skipIf(lacks(native !== undefined))(
+  "nobody listening, or an impossible address, is false and nothing worse",
+  () => {
+    process.env.NOTIFY_SOCKET = join(folder, "nobody");
+    expect(notifySystemd(native, "READY=1")).toBe(false);
+    process.env.NOTIFY_SOCKET = "x".repeat(500);
+    expect(notifySystemd(native, "READY=1")).toBe(false);
+  },
+);
 
-test.skipIf(native === undefined)("it loads in worker threads, again and again", async () => {
+test.skipIf(lacks(native !== undefined))("it loads in worker threads, again and again", async () => {
   const source = `import("${ADDON}").then(({ loadNative }) => process.exit("problem" in loadNative() ? 1 : 0))`;
   for (let round = 0; round < 3; round += 1) {
     const worker = new Worker(source, { eval: true });

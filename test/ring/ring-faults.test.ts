@@ -7,6 +7,7 @@ import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import type { ReadProblem } from "../../src/ring/ring-reader.ts";
 import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-io.ts";
+import { isRoot, lacks } from "../support/needs.ts";
 import { brokenIdentities, channel, expectedOf, gotOf, LIGHT, noise, Rig, topicClass } from "./ring-rig.ts";
 
 const JOINTS = channel(1, "/joint_states", "light");
@@ -116,7 +117,7 @@ test("bytes whose sync failed are never referred to, and counted", () => {
   expect(brokenIdentities(rig)).toEqual([]);
 });
 
-test.skipIf(process.getuid?.() !== 0)("on a really full file system capture goes on, and recovers by itself", () => {
+test.skipIf(lacks(isRoot))("on a really full file system capture goes on, and recovers by itself", () => {
   const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]);
   try {
