@@ -32,6 +32,10 @@ interface HoldingRing {
   release(id: string): void;
   promote(startNs: bigint, endNs: bigint, focusNs: bigint): void;
   setFullRate(isOn: boolean): void;
+  /** How far the range has got on its way to the disk, with every word about what is missing from it. */
+  durabilityOf(startNs: bigint, endNs: bigint): "durable" | "waiting" | "refused";
+  /** What is still on its way is dropped, and counted. */
+  giveUp(startNs: bigint, endNs: bigint): void;
 }
 
 export type CaptureDeps = {
@@ -42,7 +46,7 @@ export type CaptureDeps = {
   /** log_time of the last message the ring has on disk: where an interrupted episode ends. */
   readonly lastStoredNs: bigint | undefined;
   readonly onDemand: (globs: readonly string[]) => void;
-  /** The window's chunks have all had time to arrive: its batch files can be written. Comes again after a restart. */
+  /** The window's chunks are durable, or known to be lost: its batch files can be written. Again after a restart. */
   readonly onSealed: (episode: Episode) => void;
 };
 
@@ -51,6 +55,12 @@ export type CaptureDeps = {
  * episode that closed before its last event came would end differently live and in a back-test.
  */
 const SETTLE_NS = 1_500_000_000n;
+
+/**
+ * A disk that refuses what a sealed window still owes it gets this long. Longer would not always help: a ring whose
+ * bound is filled by this episode's own hold takes no more until its batch files are written without the rest.
+ */
+const REFUSED_NS_MAX = 60_000_000_000n;
 
 /** An episode's last word is in its last command; more than this only repeats it. */
 const UNRECORDED_MAX = 1000;
@@ -62,8 +72,10 @@ export class Capture {
   readonly #context: MachineContext;
   readonly #policies = new Map<string, CapturePolicy>();
   #state: MachineState = idleMachine;
-  /** Sealed, but the window's end is not long enough ago. */
+  /** Sealed, but not all of the window has had time to arrive and become durable. */
   #settling: Episode[] = [];
+  /** Of those, since when the disk refuses. */
+  readonly #refusedSinceNs = new Map<string, bigint>();
   /** Decided, but not yet in the database. */
   #unrecorded: MachineCommand[] = [];
   #isJournalRefusing = false;
@@ -109,7 +121,7 @@ export class Capture {
   tick(nowNs: bigint): void {
     this.#step({ kind: "tick", atNs: nowNs - SETTLE_NS });
     if (this.#unrecorded.length > 0) return; // its batches must not come before its row
-    const due = this.#settling.filter((episode) => episode.endNs + SETTLE_NS <= nowNs);
+    const due = this.#settling.filter((episode) => episode.endNs + SETTLE_NS <= nowNs && this.#isWhole(episode, nowNs));
     this.#settling = this.#settling.filter((episode) => !due.includes(episode));
     for (const episode of due) this.#deps.onSealed(this.#table.edited(episode));
   }
@@ -204,6 +216,21 @@ export class Capture {
     ring.setFullRate(false); // after a split the next one's opening, which follows, turns it on again
     this.#settling.push(episode);
     log.info("An episode was sealed.", { episode_id: id, rule, outcome, attempts });
+  }
+
+  /** Its files are made from what is durable: nothing of the window is owed any more, or the ledger says so. */
+  #isWhole({ id, startNs, endNs }: Episode, nowNs: bigint): boolean {
+    const { ring, log } = this.#deps;
+    const durability = ring.durabilityOf(startNs, endNs);
+    if (durability === "durable") this.#refusedSinceNs.delete(id);
+    if (durability !== "refused") return durability === "durable";
+    const sinceNs = this.#refusedSinceNs.get(id) ?? nowNs;
+    this.#refusedSinceNs.set(id, sinceNs);
+    if (nowNs - sinceNs < REFUSED_NS_MAX) return false;
+    this.#refusedSinceNs.delete(id);
+    log.error("The disk did not take all of an episode; what it owes is dropped.", { episode_id: id });
+    ring.giveUp(startNs, endNs);
+    return ring.durabilityOf(startNs, endNs) === "durable";
   }
 
   /** After a restart: what was open is sealed as far as it got; what waits for its batches is held again. */

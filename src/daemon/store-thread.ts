@@ -91,12 +91,7 @@ const capture = Capture.open(journal, policies, {
   newId: (atNs) => uuidV7(Number(atNs / 1_000_000n)),
   lastStoredNs: ring.lastStoredNs,
   onDemand: (globs) => toIngest({ kind: "on_demand", globs }),
-  // What the episode's window still owes the disk is written first: its files are made from what is stored.
-  onSealed: (episode) => {
-    while (ring.step(1000)) ring.commit();
-    ring.commit();
-    tell({ kind: "sealed", episode });
-  },
+  onSealed: (episode) => tell({ kind: "sealed", episode }),
 });
 
 let lastCommitMs = performance.now();

@@ -156,20 +156,22 @@ export class Ledger {
     this.#write(bootId, topic, counters);
   }
 
-  /** Writes the waiting rows, if the disk takes them; a row goes on growing while its loss does. */
-  saveLosses(): void {
-    if (this.#losses.length === 0) return;
+  /** Writes the waiting rows, if the disk takes them; a row goes on growing while its loss does. False: they wait. */
+  saveLosses(): boolean {
+    if (this.#losses.length === 0) return true;
     try {
       this.#journal.transaction(() => {
         for (const loss of this.#losses) this.#saveLoss(loss);
       })();
       this.#losses = [];
       this.#isJournalRefusing = false;
+      return true;
     } catch (error) {
       const reason = describeError(error);
       if (!this.#isJournalRefusing)
         this.#log.error("The loss ledger cannot be written; it waits in memory.", { reason });
       this.#isJournalRefusing = true;
+      return false;
     }
   }
 

@@ -29,8 +29,8 @@ export interface RingLedger {
   /** Inside the ring's transaction; `saved` after it. */
   save(): void;
   saved(): void;
-  /** Writes the rows of `addLoss` to the journal, if the disk takes them. */
-  saveLosses(): void;
+  /** Writes the rows of `addLoss` to the journal, if the disk takes them. False: some wait. */
+  saveLosses(): boolean;
   /** What was in memory is gone with the process: reduced, or dropped (crash) if an episode wanted it. */
   forgetMemory(bootId: string, wasWanted: boolean): void;
   /** Of this boot. */

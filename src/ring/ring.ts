@@ -82,6 +82,9 @@ const SEQUENCE_SLACK = 100_000;
 /** A chunk in memory that is on its way to the disk: the most valuable first, then the nearest to the failure. */
 type Owed = { readonly chunk: PackedChunk; readonly rank: number; readonly distanceNs: bigint };
 
+/** Of a range: all of it, or on its way, or held up by a disk that refuses. */
+export type Durability = "durable" | "waiting" | "refused";
+
 type Promotion = { readonly atNs: bigint; isLightDue: boolean };
 
 export class Ring {
@@ -258,6 +261,27 @@ export class Ring {
     return { isDurable, rows: problem === undefined ? rows : 0, ms: this.#msSince(startNs), reason };
   }
 
+  /** How far the range has got on its way to the disk, with every word about what is missing from it. */
+  durabilityOf(startNs: bigint, endNs: bigint): Durability {
+    const isOnItsWay = this.#owed.some(within(startNs, endNs)) || this.#pending.some(within(startNs, endNs));
+    if (isOnItsWay) return this.#refusal === undefined ? "waiting" : "refused";
+    return this.#deps.ledger.saveLosses() ? "durable" : "waiting";
+  }
+
+  /** What is still on its way to the disk of the range is dropped, counted as `disk_full`. */
+  giveUp(startNs: bigint, endNs: bigint): void {
+    const [owed, stillOwed] = split(this.#owed, within(startNs, endNs));
+    const [pending, stillPending] = split(this.#pending, within(startNs, endNs));
+    this.#owed = stillOwed;
+    this.#pending = stillPending;
+    for (const { chunk } of owed) this.#dropOwed(chunk);
+    for (const { chunk, location, storedSize } of pending) {
+      if (location === undefined) this.#pendingBytes -= storedSize;
+      else this.#segments.forget(location);
+      this.#dropStored(chunk);
+    }
+  }
+
   /** Sets a chunk aside that a reader found damaged: no reader gets it again, the ledger has rows, the rest goes on. */
   quarantine(chunkId: number, reason: string): void {
     const chunk = this.#chunks.quarantine(chunkId, reason);
@@ -389,9 +413,14 @@ export class Ring {
     while (this.#owedBytes + this.#memory.bytes > budget + this.#options.backlogBytesMax) {
       const least = this.#owed.pop();
       if (least === undefined) return;
-      this.#owedBytes -= least.chunk.payload.length;
-      this.#drop(least.chunk, (n) => ({ inMemory: -n, dropped: { reason: "disk_full", count: n } }));
+      this.#dropOwed(least.chunk);
     }
+  }
+
+  /** Taken out of what is owed already. */
+  #dropOwed(chunk: PackedChunk): void {
+    this.#owedBytes -= chunk.payload.length;
+    this.#drop(chunk, (n) => ({ inMemory: -n, dropped: { reason: "disk_full", count: n } }));
   }
 
   // Disk
@@ -517,13 +546,18 @@ export class Ring {
   #loseUnsynced(): void {
     const abandoned = this.#segments.abandon();
     const isLost = ({ location }: PendingChunk) => location !== undefined && abandoned.has(location.segment);
-    for (const { chunk } of this.#pending.filter(isLost))
-      this.#drop(chunk, (n, bytes) => ({
-        stored: -n,
-        storedBytes: -bytes,
-        dropped: { reason: "disk_full", count: n },
-      }));
-    this.#pending = this.#pending.filter((pending) => !isLost(pending));
+    const [lost, left] = split(this.#pending, isLost);
+    this.#pending = left;
+    for (const { chunk } of lost) this.#dropStored(chunk);
+  }
+
+  /** Counted as stored, but no row will refer to it. */
+  #dropStored(chunk: PackedChunk): void {
+    this.#drop(chunk, (n, bytes) => ({
+      stored: -n,
+      storedBytes: -bytes,
+      dropped: { reason: "disk_full", count: n },
+    }));
   }
 
   /** After a failed transaction: bytes that are in memory only fall under its bound; written ones wait as they are. */
@@ -615,6 +649,15 @@ export class Ring {
 }
 
 const NO_BYTES = new Uint8Array(0);
+
+function within(startNs: bigint, endNs: bigint): (entry: { readonly chunk: PackedChunk }) => boolean {
+  return ({ chunk }) => chunk.startNs <= endNs && chunk.endNs >= startNs;
+}
+
+/** What is chosen, and the rest. */
+function split<T>(entries: readonly T[], isChosen: (entry: T) => boolean): [T[], T[]] {
+  return [entries.filter(isChosen), entries.filter((entry) => !isChosen(entry))];
+}
 
 function isWorthMore(a: Owed, b: Owed): boolean {
   return a.rank === b.rank ? a.distanceNs < b.distanceNs : a.rank < b.rank;

@@ -38,6 +38,11 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
+const SILENT_RING: CaptureDeps["ring"] = {
+  ...{ hold: () => {}, release: () => {}, promote: () => {}, setFullRate: () => {}, giveUp: () => {} },
+  durabilityOf: () => "durable",
+};
+
 type Opened = {
   readonly capture: Capture;
   readonly calls: string[];
@@ -63,6 +68,8 @@ function open(changes: Partial<CaptureDeps> = {}, policies = [POLICY]): Opened {
       promote: (startNs, endNs, focusNs) =>
         calls.push(`promote ${span(startNs, endNs)} @${(focusNs - at(0)) / 10n ** 9n}`),
       setFullRate: (isOn) => calls.push(`full rate ${isOn}`),
+      durabilityOf: () => "durable",
+      giveUp: (startNs, endNs) => calls.push(`give up ${span(startNs, endNs)}`),
     },
     log: silentLog,
     bootId: "boot",
@@ -206,7 +213,7 @@ test("an episode id may be shortened as long as it is the only one", () => {
 
 test("on a full disk the episode goes on, and its rows are written when there is room again", () => {
   const { capture, sealed } = open({
-    ring: { hold: () => {}, release: () => {}, promote: () => {}, setFullRate: () => {} },
+    ring: SILENT_RING,
   });
   db.pragma("query_only = ON"); // every write fails, as with ENOSPC
   capture.onEvent(firing(100));
@@ -223,7 +230,7 @@ test("on a full disk the episode goes on, and its rows are written when there is
 test("a full disk is said once, not at every tick", () => {
   const errors: string[] = [];
   const { capture } = open({
-    ring: { hold: () => {}, release: () => {}, promote: () => {}, setFullRate: () => {} },
+    ring: SILENT_RING,
     log: { ...silentLog, error: (sentence) => errors.push(sentence) },
   });
   db.pragma("query_only = ON");
@@ -235,4 +242,33 @@ test("a full disk is said once, not at every tick", () => {
   db.pragma("query_only = ON");
   capture.onEvent(recovered(103));
   expect(errors).toHaveLength(2);
+});
+
+test("a window that is still on its way to the disk is waited for, however slow the disk", () => {
+  let durability: "durable" | "waiting" = "waiting";
+  const { capture, calls, sealed } = open({ ring: { ...SILENT_RING, durabilityOf: () => durability } });
+  capture.onEvent(firing(100));
+  capture.onEvent(recovered(103));
+  for (let second = 110; second < 400; second += 10) capture.tick(at(second));
+  expect([sealed, calls]).toEqual([[], []]);
+  durability = "durable";
+  capture.tick(at(400));
+  expect(sealed.map(({ id }) => id)).toEqual(["episode-1"]);
+});
+
+test("a disk that refuses what the window owes gets a minute, then it is given up and the episode goes on", () => {
+  const givenUp: string[] = [];
+  const ring: CaptureDeps["ring"] = {
+    ...SILENT_RING,
+    durabilityOf: () => (givenUp.length > 0 ? "durable" : "refused"),
+    giveUp: (startNs, endNs) => givenUp.push(`${(startNs - at(0)) / 10n ** 9n}-${(endNs - at(0)) / 10n ** 9n}`),
+  };
+  const { capture, sealed } = open({ ring });
+  capture.onEvent(firing(100));
+  capture.onEvent(recovered(103));
+  for (let second = 110; second < 170; second += 1) capture.tick(at(second));
+  expect([sealed, givenUp]).toEqual([[], []]);
+  capture.tick(at(170));
+  expect(givenUp).toEqual(["90-108"]);
+  expect(sealed.map(({ id }) => id)).toEqual(["episode-1"]);
 });

@@ -1,6 +1,6 @@
 /** What the disk does to a ring: full, broken, damaged, gone. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
@@ -8,7 +8,18 @@ import { expect, test } from "vitest";
 import type { ReadProblem } from "../../src/ring/ring-reader.ts";
 import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-io.ts";
 import { isRoot, lacks } from "../support/needs.ts";
-import { brokenIdentities, channel, expectedOf, gotOf, LIGHT, noise, Rig, topicClass } from "./ring-rig.ts";
+import {
+  brokenIdentities,
+  channel,
+  expectedOf,
+  gotOf,
+  LIGHT,
+  MS,
+  noise,
+  Rig,
+  START_NS,
+  topicClass,
+} from "./ring-rig.ts";
 
 const JOINTS = channel(1, "/joint_states", "light");
 const IMAGE = channel(2, "/camera", "camera");
@@ -115,6 +126,80 @@ test("bytes whose sync failed are never referred to, and counted", () => {
   expect(got).toBeLessThan(rig.sent.length);
   expect(dropsOf(rig, "disk_full")).toBe(rig.sent.length - got);
   expect(brokenIdentities(rig)).toEqual([]);
+});
+
+test("what a range is owed can be given up: dropped and counted, and the rest goes on", () => {
+  const disk = fullDisk();
+  using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA] });
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 1);
+  disk.isFull = true;
+  run(rig, 4);
+  const range = { startNs: rig.nowNs - 3000n * MS, endNs: rig.nowNs - 1000n * MS };
+  expect(rig.ring.durabilityOf(range.startNs, range.endNs)).toBe("refused");
+  rig.ring.giveUp(range.startNs, range.endNs);
+  expect(rig.ring.durabilityOf(range.startNs, range.endNs)).toBe("durable");
+  expect(brokenIdentities(rig)).toEqual([]);
+  disk.isFull = false;
+  rig.settle();
+  expect(rig.ring.durabilityOf(0n, rig.nowNs)).toBe("durable");
+  const got = gotOf(rig.readAll());
+  expect(got.length + dropsOf(rig, "disk_full")).toBe(rig.sent.length);
+  const outside = rig.sent.filter(
+    ({ logTimeNs }) => logTimeNs < range.startNs - 1000n * MS || logTimeNs > range.endNs + 1000n * MS,
+  );
+  expect(got).toEqual(expect.arrayContaining(expectedOf(outside)));
+  const lost = rig.ledger.losses(range.startNs, range.endNs).reduce((sum, { count }) => sum + (count ?? 0), 0);
+  expect(lost).toBe(dropsOf(rig, "disk_full"));
+  expect(lost).toBeGreaterThan(0);
+  expect(brokenIdentities(rig)).toEqual([]);
+});
+
+test.skipIf(lacks(isRoot))("bytes whose row a full disk refuses can be given up too", () => {
+  const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", folder]);
+  try {
+    const options = { classes: [LIGHT, STORED_CAMERA], segmentBytes: 8 * 1024 * 1024 };
+    using rig = new Rig(options, folder);
+    rig.addChannel(JOINTS);
+    rig.addChannel(IMAGE);
+    run(rig, 1);
+    try {
+      for (;;) appendFileSync(join(folder, "hog"), Buffer.alloc(4096, 1));
+    } catch {} // full
+    const fullNs = rig.nowNs;
+    run(rig, 3); // the segment has room, the log of its rows has not
+    expect(rig.ring.durabilityOf(fullNs, rig.nowNs)).toBe("refused");
+    rig.ring.giveUp(fullNs, rig.nowNs);
+    expect(brokenIdentities(rig)).toEqual([]);
+    rmSync(join(folder, "hog"));
+    run(rig, 1);
+    rig.settle();
+    expect(rig.ring.durabilityOf(START_NS, rig.nowNs)).toBe("durable");
+    expect(brokenIdentities(rig)).toEqual([]);
+    const images = (messages: readonly { readonly channelId: number }[]) =>
+      messages.filter(({ channelId }) => channelId === IMAGE.id).length;
+    const got = rig.readAll();
+    expect(images(got)).toBeLessThan(images(rig.sent));
+    const evicted = rig.ledger.snapshot().reduce((sum, counts) => sum + counts.evicted, 0);
+    expect(got.length + evicted + dropsOf(rig, "disk_full")).toBe(rig.sent.length);
+    using again = rig.reopen(options);
+    expect(gotOf(again.readAll())).toEqual(gotOf(got));
+    const db = new Database(join(folder, "ring.db"), { readonly: true });
+    type Segment = { chunks: number; rows: number };
+    const segments = db
+      .prepare<[], Segment>(
+        "SELECT chunks, (SELECT count(*) FROM chunk c WHERE c.segment = s.id) AS rows FROM segment s",
+      )
+      .all();
+    db.close();
+    expect(segments.length).toBeGreaterThan(0);
+    expect(segments.filter(({ chunks, rows }) => chunks !== rows)).toEqual([]);
+  } finally {
+    execFileSync("umount", ["-l", folder]);
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test.skipIf(lacks(isRoot))("on a really full file system capture goes on, and recovers by itself", () => {

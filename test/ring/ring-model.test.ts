@@ -149,6 +149,7 @@ const fullRate = fc.boolean().map(
 const others = fc.constantFrom<Action>(
   (model) => model.rig.ring.commit(),
   (model) => model.rig.ring.step(5),
+  (model) => model.rig.ring.giveUp(model.rig.nowNs - 1000n * MS, model.rig.nowNs),
   (model) => model.restart(),
   (model) => model.check(),
 );
