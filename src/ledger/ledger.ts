@@ -8,24 +8,13 @@
  * topic, and waiting losses merge.
  */
 import type Database from "better-sqlite3";
+import type { CountChange } from "../model/count-change.ts";
 import type { Loss, LossReason } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
 import { describeError } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
-
-/** What is added to a topic's counters of a boot; a move between two of them is a minus and a plus. */
-export type CountChange = {
-  readonly received?: number;
-  readonly receivedBytes?: number;
-  readonly inMemory?: number;
-  readonly stored?: number;
-  readonly storedBytes?: number;
-  readonly reduced?: number;
-  readonly evicted?: number;
-  readonly dropped?: { readonly reason: LossReason; readonly count: number };
-};
 
 export type TopicCounts = {
   readonly topic: string;

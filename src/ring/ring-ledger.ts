@@ -1,18 +1,9 @@
 /** What the ring tells the ledger, and when: the counters commit in the ring's own transactions. */
-import type { Loss, LossReason } from "../model/loss.ts";
+import type { CountChange } from "../model/count-change.ts";
+import type { Loss } from "../model/loss.ts";
 import type { Db } from "../store/database.ts";
 
-/** What is added to a topic's counters of a boot; a move between two of them is a minus and a plus. */
-export type CountChange = {
-  readonly received?: number;
-  readonly receivedBytes?: number;
-  readonly inMemory?: number;
-  readonly stored?: number;
-  readonly storedBytes?: number;
-  readonly reduced?: number;
-  readonly evicted?: number;
-  readonly dropped?: { readonly reason: LossReason; readonly count: number };
-};
+export type { CountChange };
 
 export interface RingLedger {
   /** Inside the migration that makes a new `ring.db`. */
