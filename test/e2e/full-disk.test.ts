@@ -1,4 +1,4 @@
-/** A ring on a small file system of its own that fills up. Mounting needs root: elsewhere these tests fail. */
+/** A ring on a small file system of its own that fills up. Mounting needs root. */
 import { execFileSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdtempSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,8 +6,11 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { RingReader } from "../../src/ring/ring-reader.ts";
 import { waitFor } from "../support/child.ts";
+import { isRoot, lacks } from "../support/needs.ts";
 import { CAMERA, JOINTS, LiveRobot, sha256 } from "./live-robot.ts";
 import { Rig } from "./rig.ts";
+
+const needsRoot = test.skipIf(lacks(isRoot));
 
 class SmallDisk {
   readonly path = mkdtempSync(join(tmpdir(), "lode-disk-"));
@@ -54,108 +57,116 @@ function expectToAddUp({ received, in_memory, stored, reduced, held, evictable, 
   expect(held + evictable + evicted).toBe(stored);
 }
 
-test("capture goes on in memory while the disk is full, drops are counted, and it goes on when there is room", {
-  timeout: 90_000,
-}, async () => {
-  using disk = new SmallDisk(40);
-  await using robot = await LiveRobot.open({ cameraHz: 20, frameBytes: 600_000 });
-  const dataFolder = join(disk.path, "data");
-  await using rig = await Rig.open({ bridgePort: robot.port, dataFolder, config: TIGHT });
-  await rig.startReceiver();
-  const daemon = await rig.startDaemon();
-  await waitFor(() => robot.isSubscribed(JOINTS), "the subscription");
-  const sinceMs = Date.now();
-  // From here on everything is held: nothing in the ring may make room.
-  await rig.lode(["capture", "--pre", "60s", "--post", "120s"]);
-  const full = await waitFor(
-    async () => {
-      const status = await rig.status();
-      return (status.accounting.dropped.disk_full ?? 0) > 10 && status;
-    },
-    "drops for want of disk",
-    40_000,
-    () => daemon.stderr,
-  );
-  expect(full.ring.state).toMatch(/disk takes no more; capture goes on in memory/);
-  expect(full.accounting.in_memory).toBeGreaterThan(0);
-  expectToAddUp(full.accounting);
-  const topics = (await rig.topics()).topics;
-  // The frames go first: what is worth most is still whole.
-  expect(topics.find(({ topic }) => topic === JOINTS)?.accounting.dropped).toEqual({});
-  expect(daemon.stderr.split("\n").filter((line) => line.includes("The disk takes no more"))).toHaveLength(1);
+needsRoot(
+  "capture goes on in memory while the disk is full, drops are counted, and it goes on when there is room",
+  {
+    timeout: 90_000,
+  },
+  async () => {
+    using disk = new SmallDisk(40);
+    await using robot = await LiveRobot.open({ cameraHz: 20, frameBytes: 600_000 });
+    const dataFolder = join(disk.path, "data");
+    await using rig = await Rig.open({ bridgePort: robot.port, dataFolder, config: TIGHT });
+    await rig.startReceiver();
+    const daemon = await rig.startDaemon();
+    await waitFor(() => robot.isSubscribed(JOINTS), "the subscription");
+    const sinceMs = Date.now();
+    // From here on everything is held: nothing in the ring may make room.
+    await rig.lode(["capture", "--pre", "60s", "--post", "120s"]);
+    const full = await waitFor(
+      async () => {
+        const status = await rig.status();
+        return (status.accounting.dropped.disk_full ?? 0) > 10 && status;
+      },
+      "drops for want of disk",
+      40_000,
+      () => daemon.stderr,
+    );
+    expect(full.ring.state).toMatch(/disk takes no more; capture goes on in memory/);
+    expect(full.accounting.in_memory).toBeGreaterThan(0);
+    expectToAddUp(full.accounting);
+    const topics = (await rig.topics()).topics;
+    // The frames go first: what is worth most is still whole.
+    expect(topics.find(({ topic }) => topic === JOINTS)?.accounting.dropped).toEqual({});
+    expect(daemon.stderr.split("\n").filter((line) => line.includes("The disk takes no more"))).toHaveLength(1);
 
-  disk.grow(600);
-  await waitFor(async () => (await rig.status()).ring.state === "ok", "the disk to take data again", 20_000);
-  const { stored } = (await rig.status()).accounting;
-  await waitFor(async () => (await rig.status()).accounting.stored > stored + 50, "recording again");
-  robot.stopSending();
-  // What is worth most is whole, through it all.
-  const sent = robot.sentBetween(JOINTS, sinceMs, Date.now());
-  const missing = () => {
-    const stored = hashesOf(dataFolder, JOINTS);
-    return sent.flatMap((hash, index) => (stored.has(hash) ? [] : [index]));
-  };
-  await waitFor(
-    () => missing().length === 0,
-    "all joints on the disk",
-    8_000,
-    () => `${missing()} of ${sent.length}`,
-  );
-  const settled = await waitFor(async () => {
-    const { accounting } = await rig.status();
-    return accounting.in_memory === 0 && accounting;
-  }, "everything on the disk");
-  expectToAddUp(settled);
-  // What is counted as stored can be read.
-  for (const { topic, accounting } of (await rig.topics()).topics)
-    expect([topic, hashesOf(dataFolder, topic).size]).toEqual([topic, accounting.stored - accounting.evicted]);
-  const losses = (await rig.status()).losses.filter(({ reason }) => reason === "disk_full");
-  expect(losses.map(({ topic }) => topic)).toEqual([CAMERA]);
-  const lost = losses.reduce((sum, { count }) => sum + (count ?? 0), 0);
-  expect(lost).toBe(settled.dropped.disk_full);
-  expect(await daemon.stop()).toEqual({ code: 0, signal: null });
-});
+    disk.grow(600);
+    await waitFor(async () => (await rig.status()).ring.state === "ok", "the disk to take data again", 20_000);
+    const { stored } = (await rig.status()).accounting;
+    await waitFor(async () => (await rig.status()).accounting.stored > stored + 50, "recording again");
+    robot.stopSending();
+    // What is worth most is whole, through it all.
+    const sent = robot.sentBetween(JOINTS, sinceMs, Date.now());
+    const missing = () => {
+      const stored = hashesOf(dataFolder, JOINTS);
+      return sent.flatMap((hash, index) => (stored.has(hash) ? [] : [index]));
+    };
+    await waitFor(
+      () => missing().length === 0,
+      "all joints on the disk",
+      8_000,
+      () => `${missing()} of ${sent.length}`,
+    );
+    const settled = await waitFor(async () => {
+      const { accounting } = await rig.status();
+      return accounting.in_memory === 0 && accounting;
+    }, "everything on the disk");
+    expectToAddUp(settled);
+    // What is counted as stored can be read.
+    for (const { topic, accounting } of (await rig.topics()).topics)
+      expect([topic, hashesOf(dataFolder, topic).size]).toEqual([topic, accounting.stored - accounting.evicted]);
+    const losses = (await rig.status()).losses.filter(({ reason }) => reason === "disk_full");
+    expect(losses.map(({ topic }) => topic)).toEqual([CAMERA]);
+    const lost = losses.reduce((sum, { count }) => sum + (count ?? 0), 0);
+    expect(lost).toBe(settled.dropped.disk_full);
+    expect(await daemon.stop()).toEqual({ code: 0, signal: null });
+  },
+);
 
-test("on a disk that is full already the daemon starts, again and again, and records when there is room", {
-  timeout: 90_000,
-}, async () => {
-  using disk = new SmallDisk(40);
-  await using robot = await LiveRobot.open({ cameraHz: 2, frameBytes: 20_000 });
-  const dataFolder = join(disk.path, "data");
-  await using rig = await Rig.open({ bridgePort: robot.port, dataFolder });
-  const ballast = join(dataFolder, "ballast");
-  const first = await rig.startDaemon();
-  await waitFor(() => existsSync(ballast) && statSync(ballast).size >= 8 << 20, "the ballast", 10_000);
-  await waitFor(async () => (await rig.status()).accounting.stored > 50, "something stored");
-  expect(await first.stop()).toEqual({ code: 0, signal: null });
-  disk.fill();
+needsRoot(
+  "on a disk that is full already the daemon starts, again and again, and records when there is room",
+  {
+    timeout: 90_000,
+  },
+  async () => {
+    using disk = new SmallDisk(40);
+    await using robot = await LiveRobot.open({ cameraHz: 2, frameBytes: 20_000 });
+    const dataFolder = join(disk.path, "data");
+    await using rig = await Rig.open({ bridgePort: robot.port, dataFolder });
+    const ballast = join(dataFolder, "ballast");
+    const first = await rig.startDaemon();
+    await waitFor(() => existsSync(ballast) && statSync(ballast).size >= 8 << 20, "the ballast", 10_000);
+    await waitFor(async () => (await rig.status()).accounting.stored > 50, "something stored");
+    expect(await first.stop()).toEqual({ code: 0, signal: null });
+    disk.fill();
 
-  const second = await rig.startDaemon();
-  expect(second.stderr).toContain("its ballast was given up");
-  await waitFor(async () => (await rig.status()).accounting.received > 50, "messages on a full disk");
-  expectToAddUp((await rig.status()).accounting);
-  await second.killHard();
-  disk.fill();
-  const third = await rig.startDaemon();
-  await waitFor(async () => (await rig.status()).accounting.received > 50, "messages after a kill");
-  expect(await third.stop()).toEqual({ code: 0, signal: null });
-  disk.fill();
+    const second = await rig.startDaemon();
+    expect(second.stderr).toContain("its ballast was given up");
+    await waitFor(async () => (await rig.status()).accounting.received > 50, "messages on a full disk");
+    expectToAddUp((await rig.status()).accounting);
+    await second.killHard();
+    disk.fill();
+    const third = await rig.startDaemon();
+    await waitFor(async () => (await rig.status()).accounting.received > 50, "messages after a kill");
+    expect(await third.stop()).toEqual({ code: 0, signal: null });
+    disk.fill();
 
-  const fourth = await rig.startDaemon();
-  disk.empty();
-  await waitFor(async () => (await rig.status()).ring.state === "ok", "the disk to take data again", 20_000);
-  const sinceMs = Date.now();
-  const { stored } = (await rig.status()).accounting;
-  await waitFor(async () => (await rig.status()).accounting.stored > stored + 50, "recording again");
-  const untilMs = Date.now() - 1000; // a chunk closes after half a second, its commit follows within another
-  const got = hashesOf(dataFolder, JOINTS);
-  const settled = robot.sentBetween(JOINTS, sinceMs, untilMs);
-  expect(settled.filter((hash) => !got.has(hash))).toEqual([]);
-  expectToAddUp((await rig.status()).accounting);
-  expect(await fourth.stop()).toEqual({ code: 0, signal: null });
-});
+    const fourth = await rig.startDaemon();
+    disk.empty();
+    await waitFor(async () => (await rig.status()).ring.state === "ok", "the disk to take data again", 20_000);
+    const sinceMs = Date.now();
+    const { stored } = (await rig.status()).accounting;
+    await waitFor(async () => (await rig.status()).accounting.stored > stored + 50, "recording again");
+    const untilMs = Date.now() - 1000; // a chunk closes after half a second, its commit follows within another
+    const got = hashesOf(dataFolder, JOINTS);
+    const settled = robot.sentBetween(JOINTS, sinceMs, untilMs);
+    expect(settled.filter((hash) => !got.has(hash))).toEqual([]);
+    expectToAddUp((await rig.status()).accounting);
+    expect(await fourth.stop()).toEqual({ code: 0, signal: null });
+  },
+);
 
-test("where even that does not help, it says what is wrong and what to do", { timeout: 30_000 }, async () => {
+needsRoot("where even that does not help, it says what is wrong and what to do", { timeout: 30_000 }, async () => {
   using disk = new SmallDisk(2);
   await using rig = await Rig.open({ bridgePort: 1, dataFolder: join(disk.path, "data") });
   disk.fill();
