@@ -29,7 +29,7 @@ class SmallDisk {
   }
 
   /** What filled it goes. */
-  empty(): void {
+  makeRoom(): void {
     rmSync(join(this.path, "hog"), { force: true });
   }
 
@@ -152,7 +152,7 @@ needsRoot(
     disk.fill();
 
     const fourth = await rig.startDaemon();
-    disk.empty();
+    disk.makeRoom();
     await waitFor(async () => (await rig.status()).ring.state === "ok", "the disk to take data again", 20_000);
     const sinceMs = Date.now();
     const { stored } = (await rig.status()).accounting;
