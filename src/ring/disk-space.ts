@@ -22,12 +22,14 @@ export class DiskSpace {
   readonly #db: Db;
   readonly #segments: SegmentFiles;
   readonly #pageBytes: number;
+  readonly #openedUsedBytes: number;
 
   constructor(options: DiskSpaceOptions, db: Db, segments: SegmentFiles) {
     this.#options = options;
     this.#db = db;
     this.#segments = segments;
     this.#pageBytes = this.#pragma("page_size");
+    this.#openedUsedBytes = this.usedBytes;
   }
 
   get usedBytes(): number {
@@ -52,6 +54,13 @@ export class DiskSpace {
   /** What retention keeps ready, so that an append seldom has to wait for it. */
   get headroomBytes(): number {
     return this.#segments.freeBytes > 0 ? 0 : this.#options.segmentBytes;
+  }
+
+  /** Until the bound is reached at the rate since opening, `hours` ago; undefined: full, or too early to say. */
+  hoursLeft(hours: number): number | undefined {
+    const perHour = (this.usedBytes - this.#openedUsedBytes) / hours;
+    const left = this.#options.bytesMax - this.usedBytes;
+    return hours > 1 / 60 && perHour > 0 && left > 0 ? left / perHour : undefined;
   }
 
   /** By how much the ring with `bytes` more would be over its bound, or the disk under its reserve. */

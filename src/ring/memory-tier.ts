@@ -6,7 +6,7 @@
  */
 import type { TopicClass } from "../model/topic-class.ts";
 import { nsOfMs } from "../std/nanoseconds.ts";
-import type { PackedChunk } from "./packed-chunk.ts";
+import { type PackedChunk, touches } from "./packed-chunk.ts";
 
 /** What a chunk costs beside its payload. */
 const OVERHEAD_BYTES = 512;
@@ -38,9 +38,8 @@ export class MemoryTier {
   take(startNs: bigint, endNs: bigint): PackedChunk[] {
     const taken: PackedChunk[] = [];
     for (const shelf of this.#shelves.values()) {
-      const isTaken = (chunk: PackedChunk) => chunk.endNs >= startNs && chunk.startNs <= endNs;
-      taken.push(...shelf.chunks.filter(isTaken));
-      shelf.chunks = shelf.chunks.filter((chunk) => !isTaken(chunk));
+      taken.push(...shelf.chunks.filter((chunk) => touches(chunk, startNs, endNs)));
+      shelf.chunks = shelf.chunks.filter((chunk) => !touches(chunk, startNs, endNs));
       shelf.bytes = shelf.chunks.reduce((bytes, chunk) => bytes + sizeOf(chunk), 0);
     }
     return taken;

@@ -74,6 +74,11 @@ export function ownPayload(chunk: PackedChunk): PackedChunk {
   return { ...chunk, payload };
 }
 
+/** Both ends belong to the range. */
+export function touches(chunk: PackedChunk, startNs: bigint, endNs: bigint): boolean {
+  return chunk.startNs <= endNs && chunk.endNs >= startNs;
+}
+
 /**
  * How many of a channel's messages a chunk answers for: those of a full chunk that are in baseline chunks too are
  * counted there, so that every message is counted once.

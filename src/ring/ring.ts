@@ -18,31 +18,33 @@ import type { TopicClass } from "../model/topic-class.ts";
 import type { Native } from "../native/addon.ts";
 import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
-import { describeError, Fault } from "../std/fault.ts";
+import { describeError } from "../std/fault.ts";
 import { latest, nsOfMs } from "../std/nanoseconds.ts";
 import { type Db, openDatabase } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
-import { ChunkTable, type PendingChunk } from "./chunk-table.ts";
+import { Accounts } from "./accounts.ts";
+import { Backlog } from "./backlog.ts";
+import { Boot } from "./boot.ts";
+import { ChunkTable } from "./chunk-table.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { Holds } from "./holds.ts";
 import { Latched } from "./latched.ts";
 import { MemoryTier } from "./memory-tier.ts";
-import { accountedBytes, accountedCount, ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
+import { accountedCount, ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
 import { Retention } from "./retention.ts";
-import type { CountChange, RingLedger } from "./ring-ledger.ts";
+import type { RingLedger } from "./ring-ledger.ts";
 import type { ClassStatus, CommitResult, RingStatus } from "./ring-status.ts";
 import { SegmentFiles } from "./segment-files.ts";
 import { realSegmentIo, type SegmentIo } from "./segment-io.ts";
 import {
   CHUNK_SPAN_NS_MAX,
   createRingTables,
-  openBoot,
   RING_FILE,
-  readBoots,
   readChannels,
   SEGMENTS_FOLDER,
   writeChannel,
 } from "./tables.ts";
+import { Uncommitted } from "./uncommitted.ts";
 
 export type RingOptions = {
   readonly folder: string;
@@ -70,17 +72,8 @@ export type RingDeps = {
 };
 
 const MIB = 1024 * 1024;
-/** Uncommitted inline bytes that make `append` commit by itself. */
-const PENDING_BYTES_MAX = 8 * MIB;
 /** What a commit tries to write of what is owed after the disk refused. */
 const RETRY_BYTES_MAX = 64 * MIB;
-/** Chunks not yet committed began at most so long before the newest committed one. */
-const COMMIT_LAG_NS = 1_000_000_000n;
-/** Numbers above the committed ones that a killed process may have given to messages: a second's baseline copies. */
-const SEQUENCE_SLACK = 100_000;
-
-/** A chunk in memory that is on its way to the disk: the most valuable first, then the nearest to the failure. */
-type Owed = { readonly chunk: PackedChunk; readonly rank: number; readonly distanceNs: bigint };
 
 /** Of a range: all of it, or on its way, or held up by a disk that refuses. */
 export type Durability = "durable" | "waiting" | "refused";
@@ -92,26 +85,23 @@ export class Ring {
   readonly #deps: RingDeps;
   readonly #db: Db;
   readonly #openedNs: bigint;
-  readonly #boot: number;
+  readonly #boot: Boot;
   readonly #chunks: ChunkTable;
   readonly #segments: SegmentFiles;
   readonly #space: DiskSpace;
-  readonly #openedUsedBytes: number;
   readonly #retention: Retention;
   readonly #classes: ReadonlyMap<string, TopicClass>;
   readonly #channels = new Map<number, Channel>();
+  readonly #accounts: Accounts;
   readonly #memory: MemoryTier;
+  readonly #backlog = new Backlog();
+  readonly #uncommitted: Uncommitted;
   readonly #holds = new Holds();
   readonly #latched = new Latched();
   readonly #packer = new ChunkPacker();
   readonly #lastSequences: ReadonlyMap<number, number>;
   #newChannels: Channel[] = [];
-  #pending: PendingChunk[] = [];
-  #pendingBytes = 0;
-  #owed: Owed[] = [];
-  #owedBytes = 0;
   #newestNs = 0n;
-  #lastStoredNs: bigint | undefined;
   #isFullRate = false;
   /** Why the disk takes no more, while it does not. */
   #refusal: string | undefined;
@@ -128,9 +118,10 @@ export class Ring {
     this.#openedNs = this.#nowNs();
     for (const channel of readChannels(db)) this.#channels.set(channel.id, channel);
     for (const channel of this.#channels.values()) this.#latched.watch(channel, this.#openedNs);
-    this.#boot = this.#reopen();
-    this.#lastSequences = this.#continueSequences();
-    this.#chunks = ChunkTable.open(db, this.#boot);
+    this.#boot = Boot.open(db, deps.ledger, deps.anchor, this.#openedNs);
+    this.#accounts = new Accounts(deps.ledger, this.#channels);
+    this.#lastSequences = this.#accounts.lastSequences();
+    this.#chunks = ChunkTable.open(db, this.#boot.id);
     this.#segments = SegmentFiles.open(db, {
       folder: join(options.folder, SEGMENTS_FOLDER),
       segmentBytes: options.segmentBytes,
@@ -138,13 +129,14 @@ export class Ring {
       mayGrow: (bytes) => this.#retention.makeRoomFor(bytes),
     });
     this.#space = new DiskSpace(options, db, this.#segments);
-    this.#openedUsedBytes = this.#space.usedBytes;
+    const disk = { chunks: this.#chunks, segments: this.#segments, space: this.#space };
     this.#retention = new Retention({
-      ...{ chunks: this.#chunks, segments: this.#segments, holds: this.#holds, space: this.#space },
-      ...{ db, classes: options.classes, nowNs: () => this.#nowNs() },
-      countEvicted: (bootId, channelId, count) =>
-        deps.ledger.write(bootId, this.#topicOf(channelId), { evicted: count }),
+      ...{ ...disk, db, holds: this.#holds, classes: options.classes, nowNs: () => this.#nowNs() },
+      countEvicted: (bootId, channelId, count) => this.#accounts.evicted(bootId, channelId, count),
     });
+    const { inlineBytesMax } = options;
+    const { bootId } = deps.anchor;
+    this.#uncommitted = new Uncommitted({ ...disk, retention: this.#retention, bootId, inlineBytesMax });
   }
 
   /**
@@ -192,6 +184,11 @@ export class Ring {
     return this.#lastSequences;
   }
 
+  /** Up to where an earlier process had committed; undefined in a fresh ring. */
+  get lastStoredNs(): bigint | undefined {
+    return this.#boot.lastStoredNs;
+  }
+
   /** Its row is committed with, or before, the first chunk that refers to it. */
   declareChannel(channel: Channel): void {
     this.#channels.set(channel.id, channel);
@@ -207,11 +204,11 @@ export class Ring {
     if (raw.kind === "full") this.#latched.note(raw);
     const chunk = this.#packer.pack(raw);
     this.#newestNs = latest(this.#newestNs, chunk.endNs);
-    this.#countReceived(chunk);
+    this.#accounts.received(chunk);
     const isForDisk = topicClass.tier === "disk" || chunk.kind === "baseline" || this.#isFullRate;
-    if (isForDisk || this.#holds.heldUntil(chunk.startNs, chunk.endNs) !== undefined) this.#store(chunk, 0n);
+    if (isForDisk || this.#holds.heldUntil(chunk.startNs, chunk.endNs) !== undefined) this.#store(chunk);
     else this.#remember(ownPayload(chunk));
-    if (this.#pendingBytes > PENDING_BYTES_MAX) this.commit();
+    if (this.#uncommitted.isFull) this.commit();
   }
 
   /** Retention never deletes what touches the range. The same id again replaces its range. */
@@ -233,7 +230,7 @@ export class Ring {
    * disk tier already and durable with the next commit; the heavy ones are written by `step`.
    */
   promote(startNs: bigint, endNs: bigint, focusNs: bigint): void {
-    for (const chunk of this.#memory.take(startNs, endNs)) this.#owe(chunk, distanceNs(chunk, focusNs));
+    for (const chunk of this.#memory.take(startNs, endNs)) this.#owe(chunk, focusNs);
     this.#promotion = { atNs: this.#deps.clock.monotonicNs(), isLightDue: true };
   }
 
@@ -252,10 +249,10 @@ export class Ring {
   commit(): CommitResult {
     const startNs = this.#deps.clock.monotonicNs();
     if (this.#refusal !== undefined) this.#writeOwed(RETRY_BYTES_MAX);
-    const rows = this.#pending.length;
+    const rows = this.#uncommitted.length;
     const problem = this.#isDirty() ? this.#tryCommit() : undefined;
     this.#deps.ledger.saveLosses();
-    const isDurable = problem === undefined && !(this.#refusal !== undefined && this.#owed.length > 0);
+    const isDurable = problem === undefined && !(this.#refusal !== undefined && this.#backlog.length > 0);
     const reason = isDurable ? undefined : this.#refusal;
     if (isDurable) this.#noteDurable();
     return { isDurable, rows: problem === undefined ? rows : 0, ms: this.#msSince(startNs), reason };
@@ -263,40 +260,22 @@ export class Ring {
 
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
   durabilityOf(startNs: bigint, endNs: bigint): Durability {
-    const isOnItsWay = this.#owed.some(within(startNs, endNs)) || this.#pending.some(within(startNs, endNs));
+    const isOnItsWay = this.#backlog.touches(startNs, endNs) || this.#uncommitted.touches(startNs, endNs);
     if (isOnItsWay) return this.#refusal === undefined ? "waiting" : "refused";
     return this.#deps.ledger.saveLosses() ? "durable" : "waiting";
   }
 
   /** What is still on its way to the disk of the range is dropped, counted as `disk_full`. */
   giveUp(startNs: bigint, endNs: bigint): void {
-    const [owed, stillOwed] = split(this.#owed, within(startNs, endNs));
-    const [pending, stillPending] = split(this.#pending, within(startNs, endNs));
-    this.#owed = stillOwed;
-    this.#pending = stillPending;
-    for (const { chunk } of owed) this.#dropOwed(chunk);
-    for (const { chunk, location, storedSize } of pending) {
-      if (location === undefined) this.#pendingBytes -= storedSize;
-      else this.#segments.forget(location);
-      this.#dropStored(chunk);
-    }
+    for (const chunk of this.#backlog.takeWithin(startNs, endNs)) this.#accounts.droppedOwed(chunk);
+    for (const chunk of this.#uncommitted.takeWithin(startNs, endNs)) this.#accounts.droppedStored(chunk);
   }
 
   /** Sets a chunk aside that a reader found damaged: no reader gets it again, the ledger has rows, the rest goes on. */
   quarantine(chunkId: number, reason: string): void {
     const chunk = this.#chunks.quarantine(chunkId, reason);
     if (chunk === undefined) return;
-    for (const { channelId, count, bytes } of chunk.channels) {
-      const { startNs, endNs } = chunk;
-      this.#deps.ledger.addLoss({
-        topic: this.#topicOf(channelId),
-        reason: "corrupt_chunk",
-        startNs,
-        endNs,
-        count,
-        bytes,
-      });
-    }
+    this.#accounts.damaged(chunk);
     this.#deps.log.error("A damaged chunk was set aside.", { chunk_id: chunkId, reason });
   }
 
@@ -304,7 +283,7 @@ export class Ring {
   heldCounts(): ReadonlyMap<string, number> {
     const counts = new Map<string, number>();
     for (const channel of this.#chunks.channelsWithin(this.#holds.merged())) {
-      const topic = this.#topicOf(channel.channelId);
+      const topic = this.#accounts.topicOf(channel.channelId);
       counts.set(topic, (counts.get(topic) ?? 0) + accountedCount(channel));
     }
     return counts;
@@ -318,9 +297,9 @@ export class Ring {
       diskBytes: this.#space.fileBytes,
       diskBytesMax: this.#options.bytesMax,
       freeBytes: this.#space.freeOnDiskBytes,
-      hoursLeft: this.#hoursLeft(),
-      memoryBytes: this.#memory.bytes + this.#owedBytes,
-      backlogBytes: this.#owedBytes,
+      hoursLeft: this.#space.hoursLeft(Number(this.#nowNs() - this.#openedNs) / 3.6e12),
+      memoryBytes: this.#memory.bytes + this.#backlog.bytes,
+      backlogBytes: this.#backlog.bytes,
       holds: this.#holds.size,
       isFullRate: this.#isFullRate,
       isDiskRefusing: this.#refusal !== undefined,
@@ -333,111 +312,48 @@ export class Ring {
   [Symbol.dispose](): void {
     this.#writeOwed(Number.POSITIVE_INFINITY);
     const { isDurable } = this.commit();
-    if (isDurable) this.#closeBoot();
+    if (isDurable) this.#boot.close();
     this.#segments[Symbol.dispose]();
     this.#db.close();
-  }
-
-  // Opening
-
-  /** Up to where an earlier process had committed; undefined in a fresh ring. */
-  get lastStoredNs(): bigint | undefined {
-    return this.#lastStoredNs;
-  }
-
-  /** Opens the boot's row; what an earlier process left open is settled first. Returns the boot's number. */
-  #reopen(): number {
-    const { ledger, anchor } = this.#deps;
-    const boots = readBoots(this.#db);
-    const open = boots.filter((boot) => !boot.isClosed);
-    this.#lastStoredNs = boots.map(({ lastCommitNs }) => lastCommitNs).reduce<bigint | undefined>(laterOf, undefined);
-    ledger.attach(this.#db, anchor.bootId);
-    for (const { lastCommitNs } of open) {
-      const known = { topic: "", reason: "crash", count: undefined, bytes: undefined } as const;
-      const endNs = latest(lastCommitNs, this.#openedNs);
-      ledger.addLoss({ ...known, startNs: lastCommitNs - COMMIT_LAG_NS, endNs });
-    }
-    ledger.saveLosses();
-    return this.#db
-      .transaction(() => {
-        for (const boot of open) {
-          ledger.forgetMemory(boot.bootId, boot.isCapturing);
-          this.#db.prepare("UPDATE boot SET is_closed = 1 WHERE id = ?").run(boot.id);
-        }
-        return openBoot(this.#db, anchor, this.#openedNs);
-      })
-      .immediate();
-  }
-
-  #continueSequences(): Map<number, number> {
-    const received = this.#deps.ledger.receivedByTopic();
-    const last = new Map<number, number>();
-    for (const { id, topic } of this.#channels.values()) {
-      const count = received.get(topic);
-      if (count !== undefined) last.set(id, count + SEQUENCE_SLACK);
-    }
-    return last;
-  }
-
-  #closeBoot(): void {
-    this.#db.transaction(() => {
-      this.#deps.ledger.forgetMemory(this.#deps.anchor.bootId, false);
-      this.#db.prepare("UPDATE boot SET is_closed = 1 WHERE id = ?").run(this.#boot);
-    })();
   }
 
   // Memory
 
   /** Adds to the memory tier. What expires for it is reduced to its baseline, or owed if somebody holds it. */
   #remember(chunk: PackedChunk): void {
-    this.#count(chunk, (n) => ({ inMemory: n }));
+    this.#accounts.remembered(chunk);
     for (const expired of this.#memory.add(chunk)) {
-      if (this.#holds.heldUntil(expired.startNs, expired.endNs) !== undefined) this.#owe(expired, 0n);
-      else this.#count(expired, (n) => ({ inMemory: -n, reduced: n }));
+      if (this.#holds.heldUntil(expired.startNs, expired.endNs) !== undefined) this.#owe(expired);
+      else this.#accounts.reduced(expired);
     }
   }
 
-  /** The chunk is counted in memory already. */
-  #owe(chunk: PackedChunk, distance: bigint): void {
-    const rank = this.#classes.get(chunk.className)?.rank ?? 0;
-    const entry = { chunk, rank, distanceNs: distance };
-    const index = this.#owed.findLastIndex((other) => !isWorthMore(entry, other));
-    this.#owed.splice(index + 1, 0, entry);
-    this.#owedBytes += chunk.payload.length;
-    this.#shed();
-  }
-
-  /** The bound of what waits in memory; the least valuable goes first. */
-  #shed(): void {
-    const budget = this.#memory.bytesMax;
-    while (this.#owedBytes + this.#memory.bytes > budget + this.#options.backlogBytesMax) {
-      const least = this.#owed.pop();
+  /** The chunk is counted in memory already. What is too much with it is dropped, the least valuable first. */
+  #owe(chunk: PackedChunk, focusNs = chunk.startNs): void {
+    this.#backlog.add(chunk, this.#classes.get(chunk.className)?.rank ?? 0, focusNs);
+    const bytesMax = this.#memory.bytesMax + this.#options.backlogBytesMax;
+    while (this.#backlog.bytes + this.#memory.bytes > bytesMax) {
+      const least = this.#backlog.takeLeast();
       if (least === undefined) return;
-      this.#dropOwed(least.chunk);
+      this.#accounts.droppedOwed(least);
     }
-  }
-
-  /** Taken out of what is owed already. */
-  #dropOwed(chunk: PackedChunk): void {
-    this.#owedBytes -= chunk.payload.length;
-    this.#drop(chunk, (n) => ({ inMemory: -n, dropped: { reason: "disk_full", count: n } }));
   }
 
   // Disk
 
-  #store(chunk: PackedChunk, distance: bigint): void {
+  #store(chunk: PackedChunk): void {
     if (this.#refusal === undefined && this.#place(chunk)) {
-      this.#count(chunk, (n, bytes) => ({ stored: n, storedBytes: bytes }));
+      this.#accounts.stored(chunk);
       return;
     }
-    this.#count(chunk, (n) => ({ inMemory: n }));
-    this.#owe(ownPayload(chunk), distance);
+    this.#accounts.remembered(chunk);
+    this.#owe(ownPayload(chunk));
   }
 
-  /** Puts the bytes where they belong; the row follows at the commit. False: the disk refuses. */
+  /** False: the disk refuses. */
   #place(chunk: PackedChunk): boolean {
     try {
-      this.#pending.push(this.#isInline(chunk) ? this.#placeInline(chunk) : this.#placeInSegment(chunk));
+      this.#uncommitted.place(chunk);
       return true;
     } catch (error) {
       this.#noteRefusal(error);
@@ -445,50 +361,16 @@ export class Ring {
     }
   }
 
-  #isInline(chunk: PackedChunk): boolean {
-    return chunk.payload.length <= this.#options.inlineBytesMax;
-  }
-
-  #placeInline(chunk: PackedChunk): PendingChunk {
-    const size = chunk.payload.length;
-    const growth = this.#space.freePageBytes >= this.#pendingBytes + size ? 0 : size;
-    if (growth > 0 && !this.#retention.makeRoomFor(growth))
-      throw new Fault(
-        "ring_full",
-        "Nothing in the ring may go for new data.",
-        "Raise ring.bytes_max or free the disk.",
-      );
-    this.#pendingBytes += size;
-    return { id: this.#chunks.takeId(), chunk: ownPayload(chunk), storedSize: size, location: undefined };
-  }
-
-  #placeInSegment(chunk: PackedChunk): PendingChunk {
-    const id = this.#chunks.takeId();
-    const sequence = chunk.isLocal ? `${chunk.className}:local` : chunk.className;
-    const location = this.#segments.append(sequence, chunk, id, this.#deps.anchor.bootId);
-    return { id, chunk: { ...chunk, payload: NO_BYTES }, storedSize: chunk.payload.length, location };
-  }
-
   /** Writes what is owed, at least one chunk if there is any. Returns how many; after a refusal only rows go on. */
   #writeOwed(bytesMax: number): number {
-    const left: Owed[] = [];
-    let bytes = 0;
-    let count = 0;
     let isRefused = false;
-    for (const entry of this.#owed) {
-      const isTried: boolean = bytes < bytesMax && !(isRefused && !this.#isInline(entry.chunk));
-      if (isTried && this.#place(entry.chunk)) {
-        this.#count(entry.chunk, (n, size) => ({ inMemory: -n, stored: n, storedBytes: size }));
-        bytes += entry.chunk.payload.length;
-        count += 1;
-      } else {
-        isRefused ||= isTried;
-        left.push(entry);
-      }
-    }
-    this.#owed = left;
-    this.#owedBytes -= bytes;
-    return count;
+    return this.#backlog.offer(bytesMax, (chunk) => {
+      if (isRefused && !this.#uncommitted.isInline(chunk)) return false;
+      const isPlaced = this.#place(chunk);
+      if (isPlaced) this.#accounts.written(chunk);
+      else isRefused = true;
+      return isPlaced;
+    });
   }
 
   /** A full disk may refuse even the transaction that would free some of it. */
@@ -503,7 +385,7 @@ export class Ring {
 
   #isDirty(): boolean {
     const { ledger } = this.#deps;
-    return this.#pending.length > 0 || this.#newChannels.length > 0 || this.#latched.isDirty || ledger.isDirty;
+    return this.#uncommitted.length > 0 || this.#newChannels.length > 0 || this.#latched.isDirty || ledger.isDirty;
   }
 
   /** Returns why it failed. */
@@ -520,54 +402,31 @@ export class Ring {
       this.#oweInline();
       return this.#noteRefusal(error);
     }
-    this.#segments.committed();
-    this.#chunks.added(this.#pending);
+    this.#uncommitted.saved();
     this.#deps.ledger.saved();
     this.#latched.saved();
-    this.#pending = [];
-    this.#pendingBytes = 0;
     this.#newChannels = [];
     return undefined;
   }
 
   #saveAll(): void {
     for (const channel of this.#newChannels) writeChannel(this.#db, channel);
-    this.#chunks.save(this.#pending);
-    this.#segments.saveRows();
-    this.#latched.save(this.#db, this.#boot);
+    this.#uncommitted.save();
+    this.#latched.save(this.#db, this.#boot.id);
     this.#deps.ledger.save();
-    const isCapturing = this.#isFullRate || this.#owed.length > 0;
-    this.#db
-      .prepare("UPDATE boot SET last_commit_ns = max(last_commit_ns, ?), is_capturing = ? WHERE id = ?")
-      .run(this.#newestNs, Number(isCapturing), this.#boot);
+    this.#boot.save(this.#newestNs, this.#isFullRate || this.#backlog.length > 0);
   }
 
   /** After a failed sync nobody knows what the disk has of these bytes, and they are nowhere else. */
   #loseUnsynced(): void {
-    const abandoned = this.#segments.abandon();
-    const isLost = ({ location }: PendingChunk) => location !== undefined && abandoned.has(location.segment);
-    const [lost, left] = split(this.#pending, isLost);
-    this.#pending = left;
-    for (const { chunk } of lost) this.#dropStored(chunk);
-  }
-
-  /** Counted as stored, but no row will refer to it. */
-  #dropStored(chunk: PackedChunk): void {
-    this.#drop(chunk, (n, bytes) => ({
-      stored: -n,
-      storedBytes: -bytes,
-      dropped: { reason: "disk_full", count: n },
-    }));
+    for (const chunk of this.#uncommitted.takeFrom(this.#segments.abandon())) this.#accounts.droppedStored(chunk);
   }
 
   /** After a failed transaction: bytes that are in memory only fall under its bound; written ones wait as they are. */
   #oweInline(): void {
-    const inline = this.#pending.filter(({ location }) => location === undefined);
-    this.#pending = this.#pending.filter(({ location }) => location !== undefined);
-    this.#pendingBytes = 0;
-    for (const { chunk } of inline) {
-      this.#count(chunk, (n, bytes) => ({ inMemory: n, stored: -n, storedBytes: -bytes }));
-      this.#owe(chunk, 0n);
+    for (const chunk of this.#uncommitted.takeInline()) {
+      this.#accounts.takenBack(chunk);
+      this.#owe(chunk);
     }
   }
 
@@ -592,34 +451,9 @@ export class Ring {
     const lagMs = Number(clock.monotonicNs() - promotion.atNs) / 1e6;
     if (promotion.isLightDue) this.#lightLagMs = lagMs;
     promotion.isLightDue = false;
-    if (this.#owed.length > 0) return;
+    if (this.#backlog.length > 0) return;
     this.#heavyLagMs = lagMs;
     this.#promotion = undefined;
-  }
-
-  #countReceived(chunk: PackedChunk): void {
-    this.#count(chunk, (n, bytes) => ({ received: n, receivedBytes: bytes }));
-  }
-
-  #count(chunk: PackedChunk, change: (count: number, bytes: number) => CountChange): void {
-    for (const channel of chunk.channels)
-      this.#deps.ledger.add(this.#topicOf(channel.channelId), change(accountedCount(channel), accountedBytes(channel)));
-  }
-
-  #drop(chunk: PackedChunk, change: (count: number, bytes: number) => CountChange): void {
-    this.#count(chunk, change);
-    const { startNs, endNs } = chunk;
-    for (const channel of chunk.channels)
-      this.#deps.ledger.addLoss({
-        ...{ topic: this.#topicOf(channel.channelId), reason: "disk_full", startNs, endNs },
-        ...{ count: accountedCount(channel), bytes: accountedBytes(channel) },
-      });
-  }
-
-  #topicOf(channelId: number): string {
-    const channel = this.#channels.get(channelId);
-    assert(channel !== undefined, `channel ${channelId} was not declared to the ring`);
-    return channel.topic;
   }
 
   #classStatus(topicClass: TopicClass): ClassStatus {
@@ -628,13 +462,6 @@ export class Ring {
     const { oldestNs, newestNs } = this.#chunks.spanOf(name);
     const memory = { memoryBytes: this.#memory.bytesOf(name), memoryOldestNs: this.#memory.oldestNsOf(name) };
     return { className: name, rank, tier, chunks, diskBytes: bytes, oldestNs, newestNs, ...memory };
-  }
-
-  #hoursLeft(): number | undefined {
-    const hours = Number(this.#nowNs() - this.#openedNs) / 3.6e12;
-    const perHour = (this.#space.usedBytes - this.#openedUsedBytes) / hours;
-    const left = this.#options.bytesMax - this.#space.usedBytes;
-    return hours > 1 / 60 && perHour > 0 && left > 0 ? left / perHour : undefined;
   }
 
   /** Log time now: it never jumps within a boot. */
@@ -646,27 +473,6 @@ export class Ring {
   #msSince(monotonicNs: bigint): number {
     return Number(this.#deps.clock.monotonicNs() - monotonicNs) / 1e6;
   }
-}
-
-const NO_BYTES = new Uint8Array(0);
-
-function within(startNs: bigint, endNs: bigint): (entry: { readonly chunk: PackedChunk }) => boolean {
-  return ({ chunk }) => chunk.startNs <= endNs && chunk.endNs >= startNs;
-}
-
-/** What is chosen, and the rest. */
-function split<T>(entries: readonly T[], isChosen: (entry: T) => boolean): [T[], T[]] {
-  return [entries.filter(isChosen), entries.filter((entry) => !isChosen(entry))];
-}
-
-function isWorthMore(a: Owed, b: Owed): boolean {
-  return a.rank === b.rank ? a.distanceNs < b.distanceNs : a.rank < b.rank;
-}
-
-/** From the focus to the nearest instant of the chunk. */
-function distanceNs(chunk: PackedChunk, focusNs: bigint): bigint {
-  if (chunk.startNs > focusNs) return chunk.startNs - focusNs;
-  return chunk.endNs < focusNs ? focusNs - chunk.endNs : 0n;
 }
 
 /** One damaged database is kept for an engineer; its log belongs to it. */
@@ -687,8 +493,4 @@ const REFUSALS = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG", "ring_ful
 function isRefusal(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return REFUSALS.has(code) || /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN)/.test(code);
-}
-
-function laterOf(latest: bigint | undefined, ns: bigint): bigint {
-  return latest === undefined || ns > latest ? ns : latest;
 }

@@ -1,0 +1,76 @@
+/**
+ * This boot's row in `ring.db`: open while a process fills the ring, closed when everything is durable.
+ *
+ * A row found open was left by a crash. It is settled before the own one opens: the ledger gets a loss from the last
+ * commit on, and what was in memory then is counted as gone, in the transaction that closes the row.
+ */
+import type { BootAnchor } from "../model/chunk.ts";
+import { latest } from "../std/nanoseconds.ts";
+import type { Db } from "../store/database.ts";
+import type { RingLedger } from "./ring-ledger.ts";
+import { type BootRow, openBoot, readBoots } from "./tables.ts";
+
+/** Chunks not yet committed began at most so long before the newest committed one. */
+const COMMIT_LAG_NS = 1_000_000_000n;
+
+export class Boot {
+  readonly #db: Db;
+  readonly #ledger: RingLedger;
+  readonly #bootId: string;
+  /** Of the row. */
+  readonly id: number;
+  /** Up to where an earlier process had committed; undefined in a fresh ring. */
+  readonly lastStoredNs: bigint | undefined;
+
+  private constructor(db: Db, ledger: RingLedger, bootId: string, id: number, lastStoredNs: bigint | undefined) {
+    this.#db = db;
+    this.#ledger = ledger;
+    this.#bootId = bootId;
+    this.id = id;
+    this.lastStoredNs = lastStoredNs;
+  }
+
+  static open(db: Db, ledger: RingLedger, anchor: BootAnchor, nowNs: bigint): Boot {
+    const boots = readBoots(db);
+    const crashed = boots.filter((boot) => !boot.isClosed);
+    ledger.attach(db, anchor.bootId);
+    addCrashes(ledger, crashed, nowNs);
+    const open = db.transaction(() => {
+      for (const boot of crashed) {
+        ledger.forgetMemory(boot.bootId, boot.isCapturing);
+        closeRow(db, boot.id);
+      }
+      return openBoot(db, anchor, nowNs);
+    });
+    const [first, ...others] = boots.map(({ lastCommitNs }) => lastCommitNs);
+    const lastStoredNs = first === undefined ? undefined : others.reduce(latest, first);
+    return new Boot(db, ledger, anchor.bootId, open.immediate(), lastStoredNs);
+  }
+
+  /** Inside the ring's transaction. `isCapturing`: a crash from here on loses what an episode wants. */
+  save(newestNs: bigint, isCapturing: boolean): void {
+    this.#db
+      .prepare("UPDATE boot SET last_commit_ns = max(last_commit_ns, ?), is_capturing = ? WHERE id = ?")
+      .run(newestNs, Number(isCapturing), this.id);
+  }
+
+  /** Everything is durable; what is in memory goes with the process. */
+  close(): void {
+    this.#db.transaction(() => {
+      this.#ledger.forgetMemory(this.#bootId, false);
+      closeRow(this.#db, this.id);
+    })();
+  }
+}
+
+function addCrashes(ledger: RingLedger, crashed: readonly BootRow[], nowNs: bigint): void {
+  for (const { lastCommitNs } of crashed) {
+    const known = { topic: "", reason: "crash", count: undefined, bytes: undefined } as const;
+    ledger.addLoss({ ...known, startNs: lastCommitNs - COMMIT_LAG_NS, endNs: latest(lastCommitNs, nowNs) });
+  }
+  ledger.saveLosses();
+}
+
+function closeRow(db: Db, id: number): void {
+  db.prepare("UPDATE boot SET is_closed = 1 WHERE id = ?").run(id);
+}
