@@ -83,19 +83,22 @@ export class Accounts {
   /** It stays counted as stored. */
   damaged({ startNs, endNs, channels }: Counted): void {
     for (const { channelId, count, bytes } of channels) {
-      const topic = this.topicOf(channelId);
+      const topic = this.#topicOf(channelId);
       this.#ledger.addLoss({ topic, reason: "corrupt_chunk", startNs, endNs, count, bytes });
     }
   }
 
   evicted(bootId: string, channelId: number, count: number): void {
-    this.#ledger.write(bootId, this.topicOf(channelId), { evicted: count });
+    this.#ledger.write(bootId, this.#topicOf(channelId), { evicted: count });
   }
 
-  topicOf(channelId: number): string {
-    const channel = this.#channels.get(channelId);
-    assert(channel !== undefined, `channel ${channelId} was not declared to the ring`);
-    return channel.topic;
+  countByTopic(channels: Iterable<ChunkChannel>): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const channel of channels) {
+      const topic = this.#topicOf(channel.channelId);
+      counts.set(topic, (counts.get(topic) ?? 0) + accountedCount(channel));
+    }
+    return counts;
   }
 
   /** Per channel, the highest number that may have been given to a message in this boot. */
@@ -111,7 +114,7 @@ export class Accounts {
 
   #count(chunk: Counted, word: Word): void {
     for (const channel of chunk.channels)
-      this.#ledger.add(this.topicOf(channel.channelId), word(accountedCount(channel), accountedBytes(channel)));
+      this.#ledger.add(this.#topicOf(channel.channelId), word(accountedCount(channel), accountedBytes(channel)));
   }
 
   #drop(chunk: Counted, word: Word): void {
@@ -119,8 +122,14 @@ export class Accounts {
     const { startNs, endNs } = chunk;
     for (const channel of chunk.channels)
       this.#ledger.addLoss({
-        ...{ topic: this.topicOf(channel.channelId), reason: "disk_full", startNs, endNs },
+        ...{ topic: this.#topicOf(channel.channelId), reason: "disk_full", startNs, endNs },
         ...{ count: accountedCount(channel), bytes: accountedBytes(channel) },
       });
+  }
+
+  #topicOf(channelId: number): string {
+    const channel = this.#channels.get(channelId);
+    assert(channel !== undefined, `channel ${channelId} was not declared to the ring`);
+    return channel.topic;
   }
 }

@@ -10,7 +10,7 @@
  * What the disk refuses (full, read-only, broken) is owed: it waits in memory, bounded by the memory tier's budgets
  * and `backlogBytesMax`; beyond that the least valuable goes, counted as `disk_full`. Every commit tries again.
  */
-import { existsSync, mkdirSync, renameSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Channel } from "../model/channel.ts";
 import type { BootAnchor, RawChunk } from "../model/chunk.ts";
@@ -20,30 +20,25 @@ import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
 import { latest, nsOfMs } from "../std/nanoseconds.ts";
-import { type Db, openDatabase } from "../store/database.ts";
+import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Accounts } from "./accounts.ts";
 import { Backlog } from "./backlog.ts";
 import { Boot } from "./boot.ts";
 import { ChunkTable } from "./chunk-table.ts";
+import { DiskRefusal } from "./disk-refusal.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { Holds } from "./holds.ts";
 import { Latched } from "./latched.ts";
 import { MemoryTier } from "./memory-tier.ts";
-import { accountedCount, ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
+import { ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
 import { Retention } from "./retention.ts";
+import { isDamage, openRingFile, setAsideRingFile } from "./ring-file.ts";
 import type { RingLedger } from "./ring-ledger.ts";
 import type { ClassStatus, CommitResult, RingStatus } from "./ring-status.ts";
 import { SegmentFiles } from "./segment-files.ts";
 import { realSegmentIo, type SegmentIo } from "./segment-io.ts";
-import {
-  CHUNK_SPAN_NS_MAX,
-  createRingTables,
-  RING_FILE,
-  readChannels,
-  SEGMENTS_FOLDER,
-  writeChannel,
-} from "./tables.ts";
+import { CHUNK_SPAN_NS_MAX, readChannels, SEGMENTS_FOLDER, writeChannel } from "./tables.ts";
 import { Uncommitted } from "./uncommitted.ts";
 
 export type RingOptions = {
@@ -98,13 +93,12 @@ export class Ring {
   readonly #uncommitted: Uncommitted;
   readonly #holds = new Holds();
   readonly #latched = new Latched();
+  readonly #refusal: DiskRefusal;
   readonly #packer = new ChunkPacker();
   readonly #lastSequences: ReadonlyMap<number, number>;
   #newChannels: Channel[] = [];
   #newestNs = 0n;
   #isFullRate = false;
-  /** Why the disk takes no more, while it does not. */
-  #refusal: string | undefined;
   #promotion: Promotion | undefined;
   #lightLagMs: number | undefined;
   #heavyLagMs: number | undefined;
@@ -113,6 +107,7 @@ export class Ring {
     this.#options = options;
     this.#deps = deps;
     this.#db = db;
+    this.#refusal = new DiskRefusal(deps.log);
     this.#classes = new Map(options.classes.map((topicClass) => [topicClass.name, topicClass]));
     this.#memory = new MemoryTier(options.classes);
     this.#openedNs = this.#nowNs();
@@ -149,7 +144,7 @@ export class Ring {
       return Ring.#openFolder(options, deps);
     } catch (error) {
       if (!isDamage(error)) throw error;
-      setAside(options.folder);
+      setAsideRingFile(options.folder);
       const ring = Ring.#openFolder(options, deps);
       const unknown = { topic: "", count: undefined, bytes: undefined };
       deps.ledger.addLoss({ ...unknown, reason: "corrupt_chunk", startNs: 0n, endNs: ring.#openedNs });
@@ -159,11 +154,7 @@ export class Ring {
   }
 
   static #openFolder(options: RingOptions, deps: RingDeps): Ring {
-    const createTables = (db: Db) => {
-      createRingTables(db);
-      deps.ledger.createTables(db);
-    };
-    const db = openDatabase(join(options.folder, RING_FILE), [createTables], { canShrink: true });
+    const db = openRingFile(options.folder, deps.ledger);
     try {
       const segmentBytes = Math.min(Math.max(Math.floor(options.bytesMax / 100), 16 * MIB), 64 * MIB);
       const defaults = { inlineBytesMax: 64 * 1024, segmentBytes, backlogBytesMax: 64 * MIB };
@@ -239,7 +230,7 @@ export class Ring {
     const { clock } = this.#deps;
     const untilNs = clock.monotonicNs() + nsOfMs(budgetMs);
     do {
-      const wrote = this.#refusal === undefined && this.#writeOwed(1) > 0;
+      const wrote = !this.#refusal.isOn && this.#writeOwed(1) > 0;
       if (!wrote && !this.#retain()) return false;
     } while (clock.monotonicNs() < untilNs);
     return true;
@@ -248,20 +239,20 @@ export class Ring {
   /** Makes everything appended so far durable, as far as the disk takes it. */
   commit(): CommitResult {
     const startNs = this.#deps.clock.monotonicNs();
-    if (this.#refusal !== undefined) this.#writeOwed(RETRY_BYTES_MAX);
+    if (this.#refusal.isOn) this.#writeOwed(RETRY_BYTES_MAX);
     const rows = this.#uncommitted.length;
     const problem = this.#isDirty() ? this.#tryCommit() : undefined;
     this.#deps.ledger.saveLosses();
-    const isDurable = problem === undefined && !(this.#refusal !== undefined && this.#backlog.length > 0);
-    const reason = isDurable ? undefined : this.#refusal;
+    const isDurable = problem === undefined && !(this.#refusal.isOn && this.#backlog.length > 0);
     if (isDurable) this.#noteDurable();
+    const { reason } = this.#refusal;
     return { isDurable, rows: problem === undefined ? rows : 0, ms: this.#msSince(startNs), reason };
   }
 
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
   durabilityOf(startNs: bigint, endNs: bigint): Durability {
     const isOnItsWay = this.#backlog.touches(startNs, endNs) || this.#uncommitted.touches(startNs, endNs);
-    if (isOnItsWay) return this.#refusal === undefined ? "waiting" : "refused";
+    if (isOnItsWay) return this.#refusal.isOn ? "refused" : "waiting";
     return this.#deps.ledger.saveLosses() ? "durable" : "waiting";
   }
 
@@ -281,12 +272,7 @@ export class Ring {
 
   /** Of this boot's stored messages, per topic, how many a hold protects. */
   heldCounts(): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>();
-    for (const channel of this.#chunks.channelsWithin(this.#holds.merged())) {
-      const topic = this.#accounts.topicOf(channel.channelId);
-      counts.set(topic, (counts.get(topic) ?? 0) + accountedCount(channel));
-    }
-    return counts;
+    return this.#accounts.countByTopic(this.#chunks.channelsWithin(this.#holds.merged()));
   }
 
   status(): RingStatus {
@@ -302,7 +288,7 @@ export class Ring {
       backlogBytes: this.#backlog.bytes,
       holds: this.#holds.size,
       isFullRate: this.#isFullRate,
-      isDiskRefusing: this.#refusal !== undefined,
+      isDiskRefusing: this.#refusal.isOn,
       lightLagMs: this.#lightLagMs,
       heavyLagMs: this.#heavyLagMs,
     };
@@ -342,7 +328,7 @@ export class Ring {
   // Disk
 
   #store(chunk: PackedChunk): void {
-    if (this.#refusal === undefined && this.#place(chunk)) {
+    if (!this.#refusal.isOn && this.#place(chunk)) {
       this.#accounts.stored(chunk);
       return;
     }
@@ -356,7 +342,7 @@ export class Ring {
       this.#uncommitted.place(chunk);
       return true;
     } catch (error) {
-      this.#noteRefusal(error);
+      this.#refusal.note(error);
       return false;
     }
   }
@@ -378,7 +364,7 @@ export class Ring {
     try {
       return this.#retention.step();
     } catch (error) {
-      this.#noteRefusal(error);
+      this.#refusal.note(error);
       return false;
     }
   }
@@ -394,13 +380,13 @@ export class Ring {
       this.#segments.sync();
     } catch (error) {
       this.#loseUnsynced();
-      return this.#noteRefusal(error);
+      return this.#refusal.note(error);
     }
     try {
       this.#db.transaction(() => this.#saveAll()).immediate();
     } catch (error) {
       this.#oweInline();
-      return this.#noteRefusal(error);
+      return this.#refusal.note(error);
     }
     this.#uncommitted.saved();
     this.#deps.ledger.saved();
@@ -432,23 +418,11 @@ export class Ring {
 
   // Notes
 
-  /** Returns the refusal in words. What is no fault of the disk is a fault of the program, and thrown on. */
-  #noteRefusal(error: unknown): string {
-    if (!isRefusal(error)) throw error;
-    const reason = describeError(error);
-    if (this.#refusal === undefined)
-      this.#deps.log.error("The disk takes no more; capture goes on in memory.", { reason });
-    this.#refusal = reason;
-    return reason;
-  }
-
   #noteDurable(): void {
-    const { log, clock } = this.#deps;
-    if (this.#refusal !== undefined) log.info("The disk takes data again.");
-    this.#refusal = undefined;
+    this.#refusal.end();
     const promotion = this.#promotion;
     if (promotion === undefined) return;
-    const lagMs = Number(clock.monotonicNs() - promotion.atNs) / 1e6;
+    const lagMs = this.#msSince(promotion.atNs);
     if (promotion.isLightDue) this.#lightLagMs = lagMs;
     promotion.isLightDue = false;
     if (this.#backlog.length > 0) return;
@@ -473,24 +447,4 @@ export class Ring {
   #msSince(monotonicNs: bigint): number {
     return Number(this.#deps.clock.monotonicNs() - monotonicNs) / 1e6;
   }
-}
-
-/** One damaged database is kept for an engineer; its log belongs to it. */
-function setAside(folder: string): void {
-  for (const suffix of ["", "-wal", "-shm"]) {
-    const path = join(folder, RING_FILE + suffix);
-    if (existsSync(path)) renameSync(path, join(folder, `${RING_FILE}.damaged${suffix}`));
-  }
-}
-
-function isDamage(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return code === "corrupt_ring" || /^SQLITE_(CORRUPT|NOTADB)/.test(code);
-}
-
-const REFUSALS = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG", "ring_full"]);
-
-function isRefusal(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return REFUSALS.has(code) || /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN)/.test(code);
 }

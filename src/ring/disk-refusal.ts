@@ -1,0 +1,46 @@
+/**
+ * Whether the disk takes data at present, and why not. Each change is logged once: the first refusal and the first
+ * commit after it. What is no fault of the disk is a fault of the program, and thrown on.
+ */
+import { describeError } from "../std/fault.ts";
+import type { Log } from "../telemetry/log.ts";
+
+const CODES = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG", "ring_full"]);
+
+export class DiskRefusal {
+  readonly #log: Log;
+  #reason: string | undefined;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  get isOn(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** The latest, in words; undefined: the disk takes data. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
+  /** Returns the refusal in words. Throws what is none. */
+  note(error: unknown): string {
+    if (!isRefusal(error)) throw error;
+    const reason = describeError(error);
+    if (!this.isOn) this.#log.error("The disk takes no more; capture goes on in memory.", { reason });
+    this.#reason = reason;
+    return reason;
+  }
+
+  /** Everything is durable. */
+  end(): void {
+    if (this.isOn) this.#log.info("The disk takes data again.");
+    this.#reason = undefined;
+  }
+}
+
+function isRefusal(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return CODES.has(code) || /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN)/.test(code);
+}
