@@ -1,0 +1,91 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { Backlog } from "../../src/ring/backlog.ts";
+import type { PackedChunk } from "../../src/ring/packed-chunk.ts";
+
+const S = 1_000_000_000n;
+
+function chunk(startS: number, sizeBytes = 10): PackedChunk {
+  return {
+    ...{
+      className: "camera",
+      isLocal: false,
+      kind: "full",
+      channels: [],
+      bodySize: sizeBytes,
+      crc32: 0,
+      storedCrc32: 0,
+    },
+    ...{ startNs: BigInt(startS) * S, endNs: BigInt(startS) * S + S - 1n },
+    ...{ compression: "", payload: new Uint8Array(sizeBytes) },
+  };
+}
+
+function drain(backlog: Backlog): number[] {
+  const order: number[] = [];
+  backlog.offer(Number.POSITIVE_INFINITY, ({ startNs }) => order.push(Number(startNs / S)) > 0);
+  return order;
+}
+
+test("what is worth most is written first: rank, then nearness to the firing, then as it came", () => {
+  const backlog = new Backlog();
+  for (const startS of [1, 9, 4]) backlog.add(chunk(startS), 50, 5n * S);
+  backlog.add(chunk(20), 0, 5n * S);
+  expect(drain(backlog)).toEqual([20, 4, 1, 9]);
+});
+
+test("what is too much goes from the other end: the least valuable, the farthest from the firing", () => {
+  const backlog = new Backlog();
+  for (const startS of [1, 9, 4]) backlog.add(chunk(startS), 50, 5n * S);
+  backlog.add(chunk(20), 0, 5n * S);
+  expect([1, 2, 3, 4].map(() => Number((backlog.takeLeast()?.startNs ?? 0n) / S))).toEqual([9, 1, 4, 20]);
+  expect(backlog.takeLeast()).toBeUndefined();
+});
+
+test("a budget takes what fits and at least one; what was not taken stays", () => {
+  const backlog = new Backlog();
+  for (const startS of [1, 2, 3]) backlog.add(chunk(startS, 10), 0, S);
+  expect(backlog.offer(1, () => true)).toBe(1);
+  expect(backlog.offer(100, ({ startNs }) => startNs !== 2n * S)).toBe(1);
+  expect([backlog.length, backlog.bytes]).toEqual([1, 10]);
+  expect(drain(backlog)).toEqual([2]);
+});
+
+test("a range gives up what touches it, and nothing else", () => {
+  const backlog = new Backlog();
+  for (const startS of [1, 2, 3]) backlog.add(chunk(startS), 0, S);
+  expect(backlog.takeWithin(2n * S, 2n * S + 5n).map(({ startNs }) => startNs)).toEqual([2n * S]);
+  expect(backlog.touches(2n * S, 2n * S)).toBe(false);
+  expect([backlog.length, backlog.bytes]).toEqual([2, 20]);
+});
+
+test("its bytes are always those of its chunks", () => {
+  const action = fc.oneof(
+    fc.record({ kind: fc.constant("add" as const), startS: fc.nat(9), sizeBytes: fc.nat(50), rank: fc.nat(3) }),
+    fc.record({ kind: fc.constant("least" as const) }),
+    fc.record({ kind: fc.constant("within" as const), startS: fc.nat(9) }),
+    fc.record({ kind: fc.constant("offer" as const), bytesMax: fc.nat(60) }),
+  );
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 40 }), (actions) => {
+      const backlog = new Backlog();
+      let bytes = 0;
+      const gone = ({ payload }: PackedChunk) => {
+        bytes -= payload.length;
+        return true;
+      };
+      for (const step of actions) {
+        if (step.kind === "add") {
+          backlog.add(chunk(step.startS, step.sizeBytes), step.rank, 5n * S);
+          bytes += step.sizeBytes;
+        } else if (step.kind === "least") {
+          const least = backlog.takeLeast();
+          if (least !== undefined) gone(least);
+        } else if (step.kind === "within") {
+          for (const taken of backlog.takeWithin(BigInt(step.startS) * S, BigInt(step.startS + 1) * S)) gone(taken);
+        } else backlog.offer(step.bytesMax, gone);
+        expect(backlog.bytes).toBe(bytes);
+      }
+    }),
+  );
+});
