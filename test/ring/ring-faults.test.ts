@@ -156,6 +156,43 @@ test("what a range is owed can be given up: dropped and counted, and the rest go
   expect(brokenIdentities(rig)).toEqual([]);
 });
 
+test.skipIf(lacks(isRoot))(
+  "light data that a full disk refuses waits in memory, is counted there, and all of it comes to the disk later",
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", folder]);
+    try {
+      using rig = new Rig({ classes: [LIGHT], inlineBytesMax: 64 * 1024 }, folder);
+      rig.addChannel(JOINTS);
+      /** A second of light chunks alone, whose bytes lie in their rows. */
+      const runLight = () => {
+        for (let tick = 0; tick < 100; tick += 1) {
+          rig.send(1, noise(200, rig.sent.length));
+          rig.clock.advanceMs(10);
+          rig.builder.flush(rig.nowNs);
+        }
+        rig.ring.commit();
+      };
+      runLight();
+      try {
+        for (;;) appendFileSync(join(folder, "hog"), Buffer.alloc(4096, 1));
+      } catch {} // full
+      const fullNs = rig.nowNs;
+      for (let second = 0; second < 120 && rig.ring.durabilityOf(fullNs, rig.nowNs) !== "refused"; second += 1)
+        runLight();
+      expect(rig.ring.durabilityOf(fullNs, rig.nowNs)).toBe("refused");
+      expect(brokenIdentities(rig)).toEqual([]);
+      rmSync(join(folder, "hog"));
+      rig.settle();
+      expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
+      expect(brokenIdentities(rig)).toEqual([]);
+    } finally {
+      execFileSync("umount", ["-l", folder]);
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);
+
 test.skipIf(lacks(isRoot))("bytes whose row a full disk refuses can be given up too", () => {
   const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", folder]);
@@ -171,6 +208,7 @@ test.skipIf(lacks(isRoot))("bytes whose row a full disk refuses can be given up 
     const fullNs = rig.nowNs;
     run(rig, 3); // the segment has room, the log of its rows has not
     expect(rig.ring.durabilityOf(fullNs, rig.nowNs)).toBe("refused");
+    expect(brokenIdentities(rig)).toEqual([]);
     rig.ring.giveUp(fullNs, rig.nowNs);
     expect(brokenIdentities(rig)).toEqual([]);
     rmSync(join(folder, "hog"));
