@@ -264,7 +264,7 @@ test("an unreachable receiver is said once, and found again without a restart", 
 test("a pause stops a transfer within a second, survives a restart, and resume goes on from the offset", async () => {
   const proxy = await FaultProxy.open(
     () => home.port,
-    () => ({ kind: "delay", ms: 30 }),
+    () => ({ kind: "narrow", bytesPerS: 5_000_000 }) /* so that it lasts until it is stopped */,
   );
   await using _proxy = proxy;
   const made = robot(homeAt(proxy.url));
@@ -298,7 +298,7 @@ test("a link that becomes metered in mid-transfer stops it within a second, and 
   setCarrier("eth0", "1");
   const proxy = await FaultProxy.open(
     () => home.port,
-    () => ({ kind: "delay", ms: 30 }),
+    () => ({ kind: "narrow", bytesPerS: 5_000_000 }) /* so that it lasts until it is stopped */,
   );
   await using _proxy = proxy;
   const gate = { dailyBytesMax: { free: 0, metered: 1000 }, linkSettledMs: 0 };
