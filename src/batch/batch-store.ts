@@ -10,6 +10,7 @@ import { basename, join } from "node:path";
 import type { Batch } from "../model/batch.ts";
 import { assert } from "../std/assert.ts";
 import { syncFolder } from "../std/durable-file.ts";
+import { failpoint } from "../std/failpoint.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
 
@@ -135,11 +136,13 @@ export class BatchStore {
   /** Its receipt is committed. */
   recordReceipt(id: string): void {
     this.#change(id, ["queued"], "receipted");
+    failpoint("batch.receipted");
   }
 
   /** Deletes the file of a receipted batch. */
   release(id: string): void {
     this.#change(id, ["receipted"], "deleting");
+    failpoint("batch.deleting");
     this.#finishDelete(id);
   }
 
@@ -170,8 +173,10 @@ export class BatchStore {
     const batch = this.find(id);
     assert(batch !== undefined, `batch ${id} is known`);
     rmSync(batch.path, { force: true });
+    failpoint("batch.unlinked");
     syncFolder(this.#folder);
     this.#change(id, ["deleting"], "deleted");
+    failpoint("batch.deleted");
   }
 
   #change(id: string, from: readonly Batch["state"][], to: Batch["state"]): void {

@@ -9,6 +9,7 @@
 import type { Episode } from "../model/episode.ts";
 import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
 import { assert } from "../std/assert.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { describeError } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
@@ -23,7 +24,6 @@ import {
   openEpisodeOf,
   stepMachine,
 } from "./episode-machine.ts";
-
 import { type EpisodeEdit, EpisodeTable, type StoredEpisode } from "./episode-table.ts";
 
 /** What capture asks of the ring. */
@@ -144,9 +144,11 @@ export class Capture {
       .transaction(() => {
         addBatches();
         this.#table.write(episode, "batched");
+        failpoint("capture.batching");
         this.#table.releaseHold(episode.id);
       })
       .immediate();
+    failpoint("capture.batched");
     this.#deps.ring.release(episode.id);
   }
 
@@ -172,6 +174,7 @@ export class Capture {
     if (this.#unrecorded.length === 0) return;
     try {
       this.#db.transaction(() => this.#unrecorded.forEach((command) => void this.#record(command))).immediate();
+      failpoint("capture.recorded");
       this.#unrecorded = [];
       this.#isJournalRefusing = false;
     } catch (error) {
@@ -187,9 +190,11 @@ export class Capture {
   /** The durable half of a command. */
   #record(command: MachineCommand): void {
     if (command.kind === "opened" || command.kind === "changed") this.#table.write(command.episode, "open");
+    failpoint("capture.recording");
     if (command.kind === "hold") this.#table.hold(command.id, command.startNs, command.endNs);
     if (command.kind !== "closed") return;
     this.#table.write(command.episode, "sealed");
+    failpoint("capture.sealing");
     this.#table.hold(command.episode.id, command.episode.startNs, command.episode.endNs);
   }
 

@@ -11,6 +11,7 @@ import type Database from "better-sqlite3";
 import type { CountChange } from "../model/count-change.ts";
 import type { Loss, LossReason } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { describeError } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
@@ -151,7 +152,9 @@ export class Ledger {
     try {
       this.#journal.transaction(() => {
         for (const loss of this.#losses) this.#saveLoss(loss);
+        failpoint("ledger.losses.saving");
       })();
+      failpoint("ledger.losses.saved");
       this.#losses = [];
       this.#isJournalRefusing = false;
       return true;

@@ -11,6 +11,7 @@ import { type FileHandle, open, rename, rm, stat, statfs } from "node:fs/promise
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { syncFolder } from "../std/durable-file.ts";
+import { failpoint } from "../std/failpoint.ts";
 
 export interface BlobStore {
   /** Bytes of the batch that are here; 0 if nothing is. */
@@ -68,6 +69,7 @@ export class FolderBlobStore implements BlobStore {
 
   async seal(robot: string, batch: string, sha256: string): Promise<void> {
     await rename(this.#partPath(robot, batch), this.blobPath(sha256));
+    failpoint("receiver.blob_renamed");
     syncFolder(join(this.#folder, "blobs"));
   }
 
@@ -137,7 +139,9 @@ class FilePart implements Part {
 
   async close(isComplete: boolean): Promise<void> {
     try {
+      failpoint("receiver.part_written");
       if (isComplete) await this.#file.datasync();
+      failpoint("receiver.part_synced");
     } finally {
       await this.#file.close();
     }

@@ -11,6 +11,7 @@
 import { type Receipt, receiptFromWire, receiptToWire } from "../protocol/receipt.ts";
 import type { BatchDescription } from "../protocol/wire.ts";
 import { assert } from "../std/assert.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { parseTimeNs } from "../std/time-text.ts";
 import { formatTimeNs } from "../std/wire.ts";
 import { type Db, openDatabase } from "../store/database.ts";
@@ -129,6 +130,7 @@ export class SqliteCatalog implements Catalog {
             ...[batch.robot, batch.batch, batch.episode, batch.boot, batch.kind, batch.index],
             ...[batch.mediaType, batch.sha256, batch.sizeBytes, receipt],
           );
+        failpoint("receiver.committing");
         this.#touchEpisode(batch.robot, batch.episode);
         if (summary !== undefined) this.#describeEpisode(batch.robot, batch.episode, summary);
       })

@@ -7,6 +7,7 @@
 import { linkSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { syncFolder } from "../std/durable-file.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { describeError } from "../std/fault.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { FolderBlobStore } from "./blob-store.ts";
@@ -34,6 +35,7 @@ export class ReceivedFolder {
       mkdirSync(folder, { recursive: true });
       for (const batch of episode.batches)
         replaceLink(this.#blobs.blobPath(batch.sha256), join(folder, fileName(batch)));
+      failpoint("receiver.linked");
       syncFolder(folder);
       this.#catalog.markLinked(episode.robot, id);
     } catch (error) {

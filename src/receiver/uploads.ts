@@ -10,6 +10,7 @@ import type { Readable } from "node:stream";
 import { type Receipt, signReceipt } from "../protocol/receipt.ts";
 import type { BatchDescription } from "../protocol/wire.ts";
 import type { Clock } from "../std/clock.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { Fault } from "../std/fault.ts";
 import { formatTime } from "../std/time-text.ts";
 import { waitMs } from "../std/wait.ts";
@@ -142,11 +143,13 @@ export class Uploads {
   async #commit({ robot, batch, description }: AppendRequest): Promise<Receipt> {
     const { blobs, catalog, key, clock } = this.#deps;
     await blobs.seal(robot, batch, description.sha256);
+    failpoint("receiver.blob_sealed");
     const summary = description.kind === "meta" ? await this.#readManifest(robot, batch, description) : undefined;
     const { boot, sha256, sizeBytes } = description;
     const facts = { keyId: key.keyId, robot, boot, batch, sha256, sizeBytes, durability: "disk" } as const;
     const receipt = signReceipt({ ...facts, time: formatTime(clock.wallNs()) }, key.privateKey);
     await catalog.commitBatch({ ...description, robot, batch, receipt }, summary);
+    failpoint("receiver.committed");
     await this.#deps.onCommitted(description.episode);
     return receipt;
   }

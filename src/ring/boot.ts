@@ -5,6 +5,7 @@
  * commit on, and what was in memory then is counted as gone, in the transaction that closes the row.
  */
 import type { BootAnchor } from "../model/chunk.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { RingLedger } from "./ring-ledger.ts";
@@ -35,10 +36,12 @@ export class Boot {
     const crashed = boots.filter((boot) => !boot.isClosed);
     ledger.attach(db, anchor.bootId);
     addCrashes(ledger, crashed, nowNs);
+    failpoint("boot.crashes_listed");
     const open = db.transaction(() => {
       for (const boot of crashed) {
         ledger.forgetMemory(boot.bootId, boot.isCapturing);
         closeRow(db, boot.id);
+        failpoint("boot.settling");
       }
       return openBoot(db, anchor, nowNs);
     });
@@ -60,6 +63,7 @@ export class Boot {
       this.#ledger.forgetMemory(this.#bootId, false);
       closeRow(this.#db, this.id);
     })();
+    failpoint("boot.closed");
   }
 }
 

@@ -15,6 +15,7 @@ import { McapRecordBuilder, type McapTypes, Opcode } from "@mcap/core";
 import type { Channel, Schema } from "../model/channel.ts";
 import { assert } from "../std/assert.ts";
 import { PART_SUFFIX, renameDurably } from "../std/durable-file.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 
 /** log_time and offset in the body of each message of a channel, in the body's order. */
@@ -120,6 +121,7 @@ export class McapFile {
     this.#writeSummary();
     this.#builder.writeMagic();
     this.#flush();
+    failpoint("mcap.written");
     fdatasyncSync(this.#fd);
     this.#close();
     renameDurably(this.#path + PART_SUFFIX, this.#path);

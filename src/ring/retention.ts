@@ -8,6 +8,7 @@
  * and counters go together.
  */
 import type { TopicClass } from "../model/topic-class.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { nsOfMs } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { ChunkRow, ChunkTable } from "./chunk-table.ts";
@@ -136,9 +137,11 @@ export class Retention {
     db.transaction(() => {
       chunks.delete(victims);
       segments.saveRemoval(perSegment);
+      failpoint("retention.removing");
       for (const { bootId, channels } of victims)
         for (const channel of channels) countEvicted(bootId, channel.channelId, accountedCount(channel));
     }).immediate();
+    failpoint("retention.removed");
     chunks.removed(victims);
     segments.removed(perSegment);
     return true;

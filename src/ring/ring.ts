@@ -18,6 +18,7 @@ import type { TopicClass } from "../model/topic-class.ts";
 import type { Native } from "../native/addon.ts";
 import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { describeError } from "../std/fault.ts";
 import { latest, nsOfMs } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
@@ -298,6 +299,7 @@ export class Ring {
   [Symbol.dispose](): void {
     this.#writeOwed(Number.POSITIVE_INFINITY);
     const { isDurable } = this.commit();
+    failpoint("ring.closing");
     if (isDurable) this.#boot.close();
     this.#segments[Symbol.dispose]();
     this.#db.close();
@@ -382,12 +384,14 @@ export class Ring {
       this.#loseUnsynced();
       return this.#refusal.note(error);
     }
+    failpoint("ring.segments_synced");
     try {
       this.#db.transaction(() => this.#saveAll()).immediate();
     } catch (error) {
       this.#oweInline();
       return this.#refusal.note(error);
     }
+    failpoint("ring.committed");
     this.#uncommitted.saved();
     this.#deps.ledger.saved();
     this.#latched.saved();
@@ -397,9 +401,12 @@ export class Ring {
 
   #saveAll(): void {
     for (const channel of this.#newChannels) writeChannel(this.#db, channel);
+    failpoint("ring.commit.channels");
     this.#uncommitted.save();
+    failpoint("ring.commit.chunks");
     this.#latched.save(this.#db, this.#boot.id);
     this.#deps.ledger.save();
+    failpoint("ring.commit.counts");
     this.#boot.save(this.#newestNs, this.#isFullRate || this.#backlog.length > 0);
   }
 

@@ -10,6 +10,7 @@
 import { closeSync, fdatasyncSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { syncFolder } from "../std/durable-file.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
 import type { PackedChunk } from "./packed-chunk.ts";
@@ -84,6 +85,7 @@ export class SegmentFiles {
     const segment = this.#segmentFor(sequence, size);
     const offset = segment.used;
     this.#options.io.write(this.#descriptor(segment), [header, chunk.payload], offset);
+    failpoint("segment.written");
     segment.isDirty = true;
     segment.used += size;
     segment.pending += 1;
@@ -96,6 +98,7 @@ export class SegmentFiles {
       if (!segment.isDirty) continue;
       this.#options.io.sync(this.#descriptor(segment));
       segment.isDirty = false;
+      failpoint("segment.synced");
       if (this.#currentBySequence.get(segment.sequence) !== segment) this.#close(segment);
     }
   }
@@ -191,6 +194,7 @@ export class SegmentFiles {
   #remove(segment: Segment): void {
     this.#close(segment);
     rmSync(this.#path(segment.id), { force: true });
+    failpoint("segment.unlinked");
     this.#segments.delete(segment.id);
     this.#db.prepare("DELETE FROM segment WHERE id = ?").run(segment.id);
   }
@@ -220,10 +224,13 @@ export class SegmentFiles {
     const id = 1 + Math.max(0, ...this.#segments.keys());
     const path = this.#path(id);
     const fd = openSync(path, "w+", 0o640);
+    failpoint("segment.created");
     try {
       this.#options.io.preallocate(fd, size);
+      failpoint("segment.preallocated");
       fdatasyncSync(fd);
       syncFolder(this.#options.folder);
+      failpoint("segment.ready");
     } catch (error) {
       rmSync(path);
       throw error;

@@ -6,6 +6,7 @@
  */
 import { closeSync, fdatasyncSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
+import { failpoint } from "./failpoint.ts";
 
 export const PART_SUFFIX = ".part";
 
@@ -15,6 +16,7 @@ export function writeFileDurably(path: string, content: Uint8Array | string, mod
   const fd = openSync(part, "w", mode);
   try {
     for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+    failpoint("file.written");
     fdatasyncSync(fd);
   } finally {
     closeSync(fd);
@@ -24,8 +26,11 @@ export function writeFileDurably(path: string, content: Uint8Array | string, mod
 
 /** The caller has synced the file's bytes; this makes the name durable too. */
 export function renameDurably(from: string, to: string): void {
+  failpoint("file.synced");
   renameSync(from, to);
+  failpoint("file.renamed");
   syncFolder(dirname(to));
+  failpoint("file.durable");
 }
 
 export function syncFolder(path: string): void {

@@ -5,6 +5,7 @@
  */
 import Database from "better-sqlite3";
 import { assert } from "../std/assert.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { Fault } from "../std/fault.ts";
 
 export type Db = Database.Database;
@@ -59,7 +60,9 @@ function migrate(db: Db, path: string, migrations: Migrations): void {
   for (let next = version; next < migrations.length; next += 1) {
     db.transaction(() => {
       migrations[next]?.(db);
+      failpoint("database.migrating");
       db.pragma(`user_version = ${next + 1}`);
     }).immediate();
+    failpoint("database.migrated");
   }
 }

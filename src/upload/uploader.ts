@@ -13,6 +13,7 @@ import type { Batch } from "../model/batch.ts";
 import { type PinnedKeys, pinKeys, type Receipt, verifyReceipt } from "../protocol/receipt.ts";
 import { unreachable } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
+import { failpoint } from "../std/failpoint.ts";
 import { describeError, Fault } from "../std/fault.ts";
 import type { Random } from "../std/random.ts";
 import { waitMs } from "../std/wait.ts";
@@ -231,6 +232,7 @@ export class Uploader {
       reservedBytes,
     };
     const id = this.#store.startAttempt(start);
+    failpoint("upload.attempt_started");
     const gateClosed = new AbortController();
     const watch = setInterval(() => this.#stopIfClosed(sending, gateClosed), GATE_POLL_MS);
     this.#sending = sending;
@@ -243,6 +245,7 @@ export class Uploader {
           sending.sentBytes = sentBytes;
         },
       });
+      failpoint("upload.attempt_ending");
       this.#store.endAttempt(id, result, clock.wallNs());
       return result;
     } finally {
@@ -297,7 +300,9 @@ export class Uploader {
       return;
     }
     this.#setAlarm("");
+    failpoint("upload.receipt_verified");
     this.#store.commitReceipt(batch.id, target.url, receipt, this.#deps.clock.wallNs());
+    failpoint("upload.receipt_committed");
     this.#backOff.succeed(batch.id);
     this.#release(batch);
   }
