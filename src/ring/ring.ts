@@ -74,24 +74,29 @@ const RETRY_BYTES_MAX = 64 * MIB;
 /** Of a range: all of it, or on its way, or held up by a disk that refuses. */
 export type Durability = "durable" | "waiting" | "refused";
 
+/** All that works on one open `ring.db`. */
+type Disk = {
+  readonly db: Db;
+  readonly boot: Boot;
+  readonly chunks: ChunkTable;
+  readonly segments: SegmentFiles;
+  readonly space: DiskSpace;
+  readonly retention: Retention;
+  readonly uncommitted: Uncommitted;
+};
+
 type Promotion = { readonly atNs: bigint; isLightDue: boolean };
 
 export class Ring {
   readonly #options: Required<RingOptions>;
   readonly #deps: RingDeps;
-  readonly #db: Db;
   readonly #openedNs: bigint;
-  readonly #boot: Boot;
-  readonly #chunks: ChunkTable;
-  readonly #segments: SegmentFiles;
-  readonly #space: DiskSpace;
-  readonly #retention: Retention;
+  #disk: Disk;
   readonly #classes: ReadonlyMap<string, TopicClass>;
   readonly #channels = new Map<number, Channel>();
   readonly #accounts: Accounts;
   readonly #memory: MemoryTier;
   readonly #backlog = new Backlog();
-  readonly #uncommitted: Uncommitted;
   readonly #holds = new Holds();
   readonly #latched = new Latched();
   readonly #refusal: DiskRefusal;
@@ -107,32 +112,16 @@ export class Ring {
   private constructor(options: Required<RingOptions>, deps: RingDeps, db: Db) {
     this.#options = options;
     this.#deps = deps;
-    this.#db = db;
     this.#refusal = new DiskRefusal(deps.log);
     this.#classes = new Map(options.classes.map((topicClass) => [topicClass.name, topicClass]));
     this.#memory = new MemoryTier(options.classes);
     this.#openedNs = this.#nowNs();
     for (const channel of readChannels(db)) this.#channels.set(channel.id, channel);
     for (const channel of this.#channels.values()) this.#latched.watch(channel, this.#openedNs);
-    this.#boot = Boot.open(db, deps.ledger, deps.anchor, this.#openedNs);
+    const boot = Boot.open(db, deps.ledger, deps.anchor, this.#openedNs);
     this.#accounts = new Accounts(deps.ledger, this.#channels);
     this.#lastSequences = this.#accounts.lastSequences();
-    this.#chunks = ChunkTable.open(db, this.#boot.id);
-    this.#segments = SegmentFiles.open(db, {
-      folder: join(options.folder, SEGMENTS_FOLDER),
-      segmentBytes: options.segmentBytes,
-      io: deps.io ?? realSegmentIo(deps.native),
-      mayGrow: (bytes) => this.#retention.makeRoomFor(bytes),
-    });
-    this.#space = new DiskSpace(options, db, this.#segments);
-    const disk = { chunks: this.#chunks, segments: this.#segments, space: this.#space };
-    this.#retention = new Retention({
-      ...{ ...disk, db, holds: this.#holds, classes: options.classes, nowNs: () => this.#nowNs() },
-      countEvicted: (bootId, channelId, count) => this.#accounts.evicted(bootId, channelId, count),
-    });
-    const { inlineBytesMax } = options;
-    const { bootId } = deps.anchor;
-    this.#uncommitted = new Uncommitted({ ...disk, retention: this.#retention, bootId, inlineBytesMax });
+    this.#disk = this.#diskOn(db, boot);
   }
 
   /**
@@ -166,6 +155,23 @@ export class Ring {
     }
   }
 
+  #diskOn(db: Db, boot: Boot): Disk {
+    const { classes, folder, segmentBytes, inlineBytesMax } = this.#options;
+    const { native, io = realSegmentIo(native), anchor } = this.#deps;
+    const chunks = ChunkTable.open(db, boot.id);
+    const segments = SegmentFiles.open(db, {
+      ...{ folder: join(folder, SEGMENTS_FOLDER), segmentBytes, io },
+      mayGrow: (bytes) => this.#disk.retention.makeRoomFor(bytes),
+    });
+    const files = { chunks, segments, space: new DiskSpace(this.#options, db, segments) };
+    const retention = new Retention({
+      ...{ ...files, db, holds: this.#holds, classes, nowNs: () => this.#nowNs() },
+      countEvicted: (bootId, channelId, count) => this.#accounts.evicted(bootId, channelId, count),
+    });
+    const uncommitted = new Uncommitted({ ...files, retention, bootId: anchor.bootId, inlineBytesMax });
+    return { ...files, db, boot, retention, uncommitted };
+  }
+
   /** All that were ever declared. */
   get channels(): readonly Channel[] {
     return [...this.#channels.values()];
@@ -178,7 +184,7 @@ export class Ring {
 
   /** Up to where an earlier process had committed; undefined in a fresh ring. */
   get lastStoredNs(): bigint | undefined {
-    return this.#boot.lastStoredNs;
+    return this.#disk.boot.lastStoredNs;
   }
 
   /** Its row is committed with, or before, the first chunk that refers to it. */
@@ -200,7 +206,7 @@ export class Ring {
     const isForDisk = topicClass.tier === "disk" || chunk.kind === "baseline" || this.#isFullRate;
     if (isForDisk || this.#holds.heldUntil(chunk.startNs, chunk.endNs) !== undefined) this.#store(chunk);
     else this.#remember(ownPayload(chunk));
-    if (this.#uncommitted.isFull) this.commit();
+    if (this.#disk.uncommitted.isFull) this.commit();
   }
 
   /** Retention never deletes what touches the range. The same id again replaces its range. */
@@ -241,7 +247,7 @@ export class Ring {
   commit(): CommitResult {
     const startNs = this.#deps.clock.monotonicNs();
     if (this.#refusal.isOn) this.#writeOwed(RETRY_BYTES_MAX);
-    const rows = this.#uncommitted.length;
+    const rows = this.#disk.uncommitted.length;
     const problem = this.#isDirty() ? this.#tryCommit() : undefined;
     this.#deps.ledger.saveLosses();
     const isDurable = problem === undefined && !(this.#refusal.isOn && this.#backlog.length > 0);
@@ -252,7 +258,7 @@ export class Ring {
 
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
   durabilityOf(startNs: bigint, endNs: bigint): Durability {
-    const isOnItsWay = this.#backlog.touches(startNs, endNs) || this.#uncommitted.touches(startNs, endNs);
+    const isOnItsWay = this.#backlog.touches(startNs, endNs) || this.#disk.uncommitted.touches(startNs, endNs);
     if (isOnItsWay) return this.#refusal.isOn ? "refused" : "waiting";
     return this.#deps.ledger.saveLosses() ? "durable" : "waiting";
   }
@@ -260,12 +266,12 @@ export class Ring {
   /** What is still on its way to the disk of the range is dropped, counted as `disk_full`. */
   giveUp(startNs: bigint, endNs: bigint): void {
     for (const chunk of this.#backlog.takeWithin(startNs, endNs)) this.#accounts.droppedOwed(chunk);
-    for (const chunk of this.#uncommitted.takeWithin(startNs, endNs)) this.#accounts.droppedStored(chunk);
+    for (const chunk of this.#disk.uncommitted.takeWithin(startNs, endNs)) this.#accounts.droppedStored(chunk);
   }
 
   /** Sets a chunk aside that a reader found damaged: no reader gets it again, the ledger has rows, the rest goes on. */
   quarantine(chunkId: number, reason: string): void {
-    const chunk = this.#chunks.quarantine(chunkId, reason);
+    const chunk = this.#disk.chunks.quarantine(chunkId, reason);
     if (chunk === undefined) return;
     this.#accounts.damaged(chunk);
     this.#deps.log.error("A damaged chunk was set aside.", { chunk_id: chunkId, reason });
@@ -273,7 +279,7 @@ export class Ring {
 
   /** Of this boot's stored messages, per topic, how many a hold protects. */
   heldCounts(): ReadonlyMap<string, number> {
-    return this.#accounts.countByTopic(this.#chunks.channelsWithin(this.#holds.merged()));
+    return this.#accounts.countByTopic(this.#disk.chunks.channelsWithin(this.#holds.merged()));
   }
 
   status(): RingStatus {
@@ -281,10 +287,10 @@ export class Ring {
     return {
       classes,
       chunks: classes.reduce((sum, { chunks }) => sum + chunks, 0),
-      diskBytes: this.#space.fileBytes,
+      diskBytes: this.#disk.space.fileBytes,
       diskBytesMax: this.#options.bytesMax,
-      freeBytes: this.#space.freeOnDiskBytes,
-      hoursLeft: this.#space.hoursLeft(Number(this.#nowNs() - this.#openedNs) / 3.6e12),
+      freeBytes: this.#disk.space.freeOnDiskBytes,
+      hoursLeft: this.#disk.space.hoursLeft(Number(this.#nowNs() - this.#openedNs) / 3.6e12),
       memoryBytes: this.#memory.bytes + this.#backlog.bytes,
       backlogBytes: this.#backlog.bytes,
       holds: this.#holds.size,
@@ -300,9 +306,9 @@ export class Ring {
     this.#writeOwed(Number.POSITIVE_INFINITY);
     const { isDurable } = this.commit();
     failpoint("ring.closing");
-    if (isDurable) this.#boot.close();
-    this.#segments[Symbol.dispose]();
-    this.#db.close();
+    if (isDurable) this.#disk.boot.close();
+    this.#disk.segments[Symbol.dispose]();
+    this.#disk.db.close();
   }
 
   // Memory
@@ -341,7 +347,7 @@ export class Ring {
   /** False: the disk refuses. */
   #place(chunk: PackedChunk): boolean {
     try {
-      this.#uncommitted.place(chunk);
+      this.#disk.uncommitted.place(chunk);
       return true;
     } catch (error) {
       this.#refusal.note(error);
@@ -353,7 +359,7 @@ export class Ring {
   #writeOwed(bytesMax: number): number {
     let isRefused = false;
     return this.#backlog.offer(bytesMax, (chunk) => {
-      if (isRefused && !this.#uncommitted.isInline(chunk)) return false;
+      if (isRefused && !this.#disk.uncommitted.isInline(chunk)) return false;
       const isPlaced = this.#place(chunk);
       if (isPlaced) this.#accounts.written(chunk);
       else isRefused = true;
@@ -364,7 +370,7 @@ export class Ring {
   /** A full disk may refuse even the transaction that would free some of it. */
   #retain(): boolean {
     try {
-      return this.#retention.step();
+      return this.#disk.retention.step();
     } catch (error) {
       this.#refusal.note(error);
       return false;
@@ -373,26 +379,26 @@ export class Ring {
 
   #isDirty(): boolean {
     const { ledger } = this.#deps;
-    return this.#uncommitted.length > 0 || this.#newChannels.length > 0 || this.#latched.isDirty || ledger.isDirty;
+    return this.#disk.uncommitted.length > 0 || this.#newChannels.length > 0 || this.#latched.isDirty || ledger.isDirty;
   }
 
   /** Returns why it failed. */
   #tryCommit(): string | undefined {
     try {
-      this.#segments.sync();
+      this.#disk.segments.sync();
     } catch (error) {
       this.#loseUnsynced();
       return this.#refusal.note(error);
     }
     failpoint("ring.segments_synced");
     try {
-      this.#db.transaction(() => this.#saveAll()).immediate();
+      this.#disk.db.transaction(() => this.#saveAll()).immediate();
     } catch (error) {
       this.#oweInline();
       return this.#refusal.note(error);
     }
     failpoint("ring.committed");
-    this.#uncommitted.saved();
+    this.#disk.uncommitted.saved();
     this.#deps.ledger.saved();
     this.#latched.saved();
     this.#newChannels = [];
@@ -400,24 +406,25 @@ export class Ring {
   }
 
   #saveAll(): void {
-    for (const channel of this.#newChannels) writeChannel(this.#db, channel);
+    for (const channel of this.#newChannels) writeChannel(this.#disk.db, channel);
     failpoint("ring.commit.channels");
-    this.#uncommitted.save();
+    this.#disk.uncommitted.save();
     failpoint("ring.commit.chunks");
-    this.#latched.save(this.#db, this.#boot.id);
+    this.#latched.save(this.#disk.db, this.#disk.boot.id);
     this.#deps.ledger.save();
     failpoint("ring.commit.counts");
-    this.#boot.save(this.#newestNs, this.#isFullRate || this.#backlog.length > 0);
+    this.#disk.boot.save(this.#newestNs, this.#isFullRate || this.#backlog.length > 0);
   }
 
   /** After a failed sync nobody knows what the disk has of these bytes, and they are nowhere else. */
   #loseUnsynced(): void {
-    for (const chunk of this.#uncommitted.takeFrom(this.#segments.abandon())) this.#accounts.droppedStored(chunk);
+    for (const chunk of this.#disk.uncommitted.takeFrom(this.#disk.segments.abandon()))
+      this.#accounts.droppedStored(chunk);
   }
 
   /** After a failed transaction: bytes that are in memory only fall under its bound; written ones wait as they are. */
   #oweInline(): void {
-    for (const chunk of this.#uncommitted.takeInline()) {
+    for (const chunk of this.#disk.uncommitted.takeInline()) {
       this.#accounts.takenBack(chunk);
       this.#owe(chunk);
     }
@@ -439,8 +446,8 @@ export class Ring {
 
   #classStatus(topicClass: TopicClass): ClassStatus {
     const { name, rank, tier } = topicClass;
-    const { chunks, bytes } = this.#chunks.totals.get(name) ?? { chunks: 0, bytes: 0 };
-    const { oldestNs, newestNs } = this.#chunks.spanOf(name);
+    const { chunks, bytes } = this.#disk.chunks.totals.get(name) ?? { chunks: 0, bytes: 0 };
+    const { oldestNs, newestNs } = this.#disk.chunks.spanOf(name);
     const memory = { memoryBytes: this.#memory.bytesOf(name), memoryOldestNs: this.#memory.oldestNsOf(name) };
     return { className: name, rank, tier, chunks, diskBytes: bytes, oldestNs, newestNs, ...memory };
   }
