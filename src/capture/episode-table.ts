@@ -55,7 +55,7 @@ export class EpisodeTable {
 
   /** Newest first. */
   list(limit: number): readonly StoredEpisode[] {
-    const rows = this.#db.prepare("SELECT state, body FROM episode ORDER BY start_ns DESC LIMIT ?").all(limit);
+    const rows = this.#db.prepare("SELECT state, body FROM episode ORDER BY rowid DESC LIMIT ?").all(limit);
     return rows.map((row) => this.#fromRow(row));
   }
 

@@ -11,16 +11,17 @@ import { createLossTable } from "../ledger/ledger.ts";
 import { describeError, Fault } from "../std/fault.ts";
 import { type Db, openDatabase } from "../store/database.ts";
 import { createUploadTables } from "../upload/receipt-store.ts";
+import { toJournalFormat2 } from "./journal-format-2.ts";
+
+function createJournal(db: Db): void {
+  createLossTable(db);
+  createCaptureTables(db);
+  createBatchTables(db);
+  createUploadTables(db);
+}
 
 export function openJournal(folder: string): Db {
-  return openDatabase(join(folder, "journal.db"), [
-    (db) => {
-      createLossTable(db);
-      createCaptureTables(db);
-      createBatchTables(db);
-      createUploadTables(db);
-    },
-  ]);
+  return openDatabase(join(folder, "journal.db"), [createJournal, toJournalFormat2]);
 }
 
 /** Makes the folder and what belongs into it. Throws `Fault("no_folder")` where Lode may not write. */

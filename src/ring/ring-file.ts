@@ -5,6 +5,7 @@
 import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { type Db, openDatabase } from "../store/database.ts";
+import { toRingFormat2 } from "./format-2.ts";
 import type { RingLedger } from "./ring-ledger.ts";
 import { createRingTables, RING_FILE } from "./tables.ts";
 
@@ -13,7 +14,7 @@ export function openRingFile(folder: string, ledger: RingLedger): Db {
     createRingTables(db);
     ledger.createTables(db);
   };
-  return openDatabase(join(folder, RING_FILE), [createTables], { canShrink: true });
+  return openDatabase(join(folder, RING_FILE), [createTables, toRingFormat2], { canShrink: true });
 }
 
 export function setAsideRingFile(folder: string): void {

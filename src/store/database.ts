@@ -1,8 +1,10 @@
 /**
  * Opening SQLite the one way Lode trusts: WAL, `synchronous = FULL` (asserted: some builds default WAL to
  * NORMAL, which loses acknowledged rows in a power cut), 64-bit integers as bigint on request, and a schema
- * version in `user_version` that moves forward by numbered migrations.
+ * version in `user_version` that moves forward by numbered migrations. A file of a newer version is refused untouched; a
+ * migration that is killed leaves the old version whole.
  */
+import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
 import { assert } from "../std/assert.ts";
 import { failpoint } from "../std/failpoint.ts";
@@ -17,6 +19,7 @@ export type Migrations = readonly ((db: Db) => void)[];
 
 /** `canShrink`: free pages can be given back by `incremental_vacuum`; must be so from the file's first page on. */
 export function openDatabase(path: string, migrations: Migrations, { canShrink = false } = {}): Db {
+  refuseNewer(path, migrations.length);
   const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     if (canShrink && db.pragma("page_count", { simple: true }) === 0) {
@@ -27,7 +30,7 @@ export function openDatabase(path: string, migrations: Migrations, { canShrink =
     db.pragma("synchronous = FULL");
     db.pragma("foreign_keys = ON");
     assert(db.pragma("synchronous", { simple: true }) === 2, "synchronous must be FULL");
-    migrate(db, path, migrations);
+    migrate(db, migrations);
     return db;
   } catch (error) {
     db.close();
@@ -49,16 +52,27 @@ export function openDatabaseForReading(path: string): Db {
   }
 }
 
-function migrate(db: Db, path: string, migrations: Migrations): void {
-  const version = Number(db.pragma("user_version", { simple: true }));
-  if (version > migrations.length)
+/** Before anything is written: a connection that only reads changes nothing in a file that a newer Lode made. */
+function refuseNewer(path: string, known: number): void {
+  if (!existsSync(path)) return;
+  const db = new Database(path, { readonly: true, timeout: BUSY_TIMEOUT_MS });
+  try {
+    const version = versionOf(db);
+    if (version <= known) return;
     throw new Fault(
       "database_too_new",
-      `${path} has format ${version}; this Lode knows up to ${migrations.length}.`,
+      `${path} has format ${version}; this Lode knows up to ${known}. Nothing in it was changed.`,
       "Install the newer Lode again, or move the file away to start afresh.",
     );
-  for (let next = version; next < migrations.length; next += 1) {
+  } finally {
+    db.close();
+  }
+}
+
+function migrate(db: Db, migrations: Migrations): void {
+  for (let next = versionOf(db); next < migrations.length; next += 1) {
     db.transaction(() => {
+      if (versionOf(db) > next) return; // another thread was faster
       migrations[next]?.(db);
       failpoint("database.migrating");
       db.pragma(`user_version = ${next + 1}`);
@@ -66,3 +80,5 @@ function migrate(db: Db, path: string, migrations: Migrations): void {
     failpoint("database.migrated");
   }
 }
+
+const versionOf = (db: Db): number => Number(db.pragma("user_version", { simple: true }));

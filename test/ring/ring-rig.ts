@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createLossTable, Ledger } from "../../src/ledger/ledger.ts";
 import type { Channel } from "../../src/model/channel.ts";
 import type { TopicClass } from "../../src/model/topic-class.ts";
+import { createBootTables } from "../../src/ring/boot-clocks.ts";
 import { BufferPool } from "../../src/ring/buffer-pool.ts";
 import { ChunkBuilder } from "../../src/ring/chunk-builder.ts";
 import type { RingMessage } from "../../src/ring/message-record.ts";
@@ -59,7 +60,7 @@ export class Rig implements Disposable {
     this.#ownsFolder = folder === undefined;
     this.folder = folder ?? mkdtempSync(join(tmpdir(), "lode-ring-"));
     this.clock = new ManualClock(nowNs);
-    this.journal = openDatabase(join(this.folder, "journal.db"), [createLossTable]);
+    this.journal = openDatabase(join(this.folder, "journal.db"), [createLossTable, createBootTables]);
     this.ledger = new Ledger(this.journal, { log: silentLog });
     this.#classes = options.classes ?? [LIGHT, CAMERA];
     const anchor = { bootId: options.bootId ?? "boot-1", monotonicNs: 0n, wallNs: nowNs };
