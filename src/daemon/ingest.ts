@@ -11,6 +11,7 @@ import type { Definitions } from "../decode/definitions.ts";
 import { compileEncoder } from "../decode/encoder.ts";
 import { packMessage } from "../decode/msgpack.ts";
 import type { StampReader } from "../decode/stamp.ts";
+import type { FrameReader } from "../decode/video-frame.ts";
 import type { Channel, Schema } from "../model/channel.ts";
 import type { BootAnchor } from "../model/chunk.ts";
 import type { Loss, LossReason } from "../model/loss.ts";
@@ -53,7 +54,11 @@ type OpenTopic = {
   bytes: number;
 };
 
-type Lane = { readonly channel: Channel; readonly stampOf: StampReader | undefined };
+type Lane = {
+  readonly channel: Channel;
+  readonly stampOf: StampReader | undefined;
+  readonly frameOf: FrameReader | undefined;
+};
 type JsonLane = Lane & { readonly encode: (json: unknown) => { readonly bytes: Uint8Array; readonly nulls: number } };
 
 /** Since the start. */
@@ -64,6 +69,9 @@ export type TopicTraffic = {
   readonly messages: number;
   readonly bytes: number;
 };
+
+/** A frame that builds on others shows nothing alone; parameter sets are small and the next key frame needs them. */
+const BASELINE_OF_FRAME = { key: "when_due", parameters: "always", delta: "never", other: "when_due" } as const;
 
 /** Kinds of drops told apart between two calls of `tellDrops`. */
 const DROP_KINDS_MAX = 1000;
@@ -191,7 +199,9 @@ export class Ingest implements SourceSink {
     topic.messages += 1;
     topic.bytes += bytes.length;
     // Stored first: a firing closes the chunks at once, and its own message must be among them.
-    this.#deps.builder.append(lane.channel.id, atNs, stampNs > 0n ? stampNs : atNs, bytes);
+    const frame = lane.frameOf?.(bytes) ?? "other";
+    this.#deps.builder.append(lane.channel.id, atNs, stampNs > 0n ? stampNs : atNs, bytes, BASELINE_OF_FRAME[frame]);
+    if (frame === "key") this.#deps.send({ kind: "key_frame", channelId: lane.channel.id, atNs });
     this.#deps.trigger.onMessage(lane.channel, bytes, atNs);
     this.#deps.deliverEvents();
   }
@@ -202,22 +212,29 @@ export class Ingest implements SourceSink {
 
   #openRawLane(topic: OpenTopic): Lane {
     const channel = this.#declare(topic, topic.schema, wireEncoding(topic));
-    const parsed = this.#deps.reader.parse(topic.schema);
+    const { reader } = this.#deps;
+    const parsed = reader.parse(topic.schema);
     if ("problem" in parsed) this.#noteUndecodable(topic, parsed.problem);
-    return { channel, stampOf: this.#deps.reader.stamp(channel) };
+    return { channel, stampOf: reader.stamp(channel), frameOf: reader.videoFrames(channel) };
   }
 
   #openJsonLane(topic: OpenTopic): JsonLane {
     const encoding = wireEncoding(topic);
-    const parsed = this.#deps.reader.parse(topic.schema);
+    const { reader } = this.#deps;
+    const parsed = reader.parse(topic.schema);
     const encode = "problem" in parsed ? parsed : compileEncoder(parsed, encoding);
     if ("problem" in encode) {
       this.#noteUndecodable(topic, encode.problem);
       const channel = this.#declare(topic, { name: topic.schema.name, encoding: "", text: "" }, "msgpack");
-      return { channel, stampOf: undefined, encode: (message) => ({ bytes: packMessage(message), nulls: 0 }) };
+      return {
+        channel,
+        stampOf: undefined,
+        frameOf: undefined,
+        encode: (message) => ({ bytes: packMessage(message), nulls: 0 }),
+      };
     }
     const channel = this.#declare(topic, topic.schema, encoding);
-    return { channel, stampOf: this.#deps.reader.stamp(channel), encode };
+    return { channel, stampOf: reader.stamp(channel), frameOf: reader.videoFrames(channel), encode };
   }
 
   #noteUndecodable(topic: OpenTopic, problem: string): void {

@@ -10,6 +10,8 @@ export type IngestToStore =
   | { readonly kind: "channel"; readonly channel: Channel }
   /** Its buffer comes back as a `buffer` note. */
   | { readonly kind: "chunk"; readonly chunk: RawChunk }
+  /** Of inter-coded video; before its chunk. */
+  | { readonly kind: "key_frame"; readonly channelId: number; readonly atNs: bigint }
   | { readonly kind: "event"; readonly event: RuleEvent }
   | { readonly kind: "loss"; readonly loss: Loss }
   /** Nothing follows. */

@@ -105,6 +105,8 @@ ingestPort.on("message", (note: IngestToStore) => {
     case "chunk":
       ring.append(note.chunk);
       return toIngest({ kind: "buffer", buffer: note.chunk.buffer }, transferOf(note.chunk.buffer));
+    case "key_frame":
+      return ring.noteKeyFrame(note.channelId, note.atNs);
     case "event":
       capture.onEvent(note.event);
       tell({ kind: "event", event: note.event, episode: capture.openEpisode() });

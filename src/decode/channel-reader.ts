@@ -11,6 +11,7 @@ import { compileField, type FieldReader } from "./field.ts";
 import { compileObjectField, decodeJson, unpackMessage } from "./msgpack.ts";
 import { type ParsedSchema, type Problem, parseSchema } from "./parsed-schema.ts";
 import { compileStamp, type StampReader } from "./stamp.ts";
+import { compileVideoFrame, type FrameReader } from "./video-frame.ts";
 
 export class ChannelReader {
   readonly #parsedByKey = new Map<string, ParsedSchema | Problem>();
@@ -42,6 +43,13 @@ export class ChannelReader {
     const parsed = this.parse(schema);
     return "problem" in parsed ? undefined : compileStamp(parsed, messageEncoding);
   }
+
+  /** Tells key frames; undefined: the type carries no video. A function value: hand it on as it is. */
+  readonly videoFrames = ({ schema, messageEncoding }: Channel): FrameReader | undefined => {
+    if (messageEncoding === "msgpack" || messageEncoding === "json") return undefined;
+    const parsed = this.parse(schema);
+    return "problem" in parsed ? undefined : compileVideoFrame(parsed, messageEncoding);
+  };
 
   /** The whole message. Throws `Fault("undecodable_message")`. A function value: hand it on as it is. */
   readonly decode = (channel: Channel, message: Uint8Array): unknown => {

@@ -41,6 +41,9 @@ export type ChunkBuilderOptions = {
   readonly lastSequences?: ReadonlyMap<number, number>;
 };
 
+/** `always`: beside the rate, and without using up a place of it. */
+export type BaselineChoice = "when_due" | "always" | "never";
+
 /** Where a run of messages gathers: a channel's own, or a class's shared chunk. */
 type Group = {
   readonly topicClass: TopicClass;
@@ -107,8 +110,17 @@ export class ChunkBuilder {
     });
   }
 
-  /** Copies the bytes. "dropped": the pool is full for the channel's class; counted, and told at the next flush. */
-  append(channelId: number, logTimeNs: bigint, publishTimeNs: bigint, bytes: Uint8Array): "stored" | "dropped" {
+  /**
+   * Copies the bytes. "dropped": the pool is full for the channel's class; counted, and told at the next flush.
+   * `copies` says of a frame of inter-coded video whether the baseline takes it: alone it must show a picture.
+   */
+  append(
+    channelId: number,
+    logTimeNs: bigint,
+    publishTimeNs: bigint,
+    bytes: Uint8Array,
+    copies: BaselineChoice = "when_due",
+  ): "stored" | "dropped" {
     const track = this.#tracks.get(channelId);
     assert(track !== undefined, `channel ${channelId} was not added to the chunk builder`);
     const recordBytes = bytes.length + RECORD_HEADER_BYTES;
@@ -121,8 +133,10 @@ export class ChunkBuilder {
     }
     track.sequence += 1;
     put(group, track.tally, track.sequence, logTimeNs, publishTimeNs, bytes);
-    if (track.baselineGroup !== undefined && logTimeNs >= track.baselineDueNs)
-      this.#appendBaseline(track, track.baselineGroup, logTimeNs, publishTimeNs, bytes);
+    if (track.baselineGroup === undefined || copies === "never") return "stored";
+    const isDue = copies === "when_due" && logTimeNs >= track.baselineDueNs;
+    if (isDue || copies === "always")
+      this.#appendBaseline(track, track.baselineGroup, logTimeNs, publishTimeNs, bytes, isDue);
     return "stored";
   }
 
@@ -141,10 +155,18 @@ export class ChunkBuilder {
   }
 
   /** A baseline copy that finds no room is not taken, and so not counted: the message is in its full chunk. */
-  #appendBaseline(track: Track, group: Group, logTimeNs: bigint, publishTimeNs: bigint, bytes: Uint8Array): void {
+  #appendBaseline(
+    track: Track,
+    group: Group,
+    logTimeNs: bigint,
+    publishTimeNs: bigint,
+    bytes: Uint8Array,
+    isDue: boolean,
+  ): void {
     if (!this.#reserve(group, bytes.length + RECORD_HEADER_BYTES, logTimeNs)) return;
     put(group, track.baselineTally, track.sequence, logTimeNs, publishTimeNs, bytes);
     track.tally.baselineCount += 1;
+    if (!isDue) return;
     const dueNs = track.baselineDueNs + track.baselinePeriodNs;
     track.baselineDueNs = dueNs > logTimeNs ? dueNs : logTimeNs + track.baselinePeriodNs;
   }

@@ -34,12 +34,13 @@ export class MemoryTier {
     return expire(shelf);
   }
 
-  /** Takes out the chunks that touch the range. */
-  take(startNs: bigint, endNs: bigint): PackedChunk[] {
+  /** Takes out the chunks that touch the range; of those only some, if told which. */
+  take(startNs: bigint, endNs: bigint, isWanted: (chunk: PackedChunk) => boolean = () => true): PackedChunk[] {
+    const isTaken = (chunk: PackedChunk) => touches(chunk, startNs, endNs) && isWanted(chunk);
     const taken: PackedChunk[] = [];
     for (const shelf of this.#shelves.values()) {
-      taken.push(...shelf.chunks.filter((chunk) => touches(chunk, startNs, endNs)));
-      shelf.chunks = shelf.chunks.filter((chunk) => !touches(chunk, startNs, endNs));
+      taken.push(...shelf.chunks.filter(isTaken));
+      shelf.chunks = shelf.chunks.filter((chunk) => !isTaken(chunk));
       shelf.bytes = shelf.chunks.reduce((bytes, chunk) => bytes + sizeOf(chunk), 0);
     }
     return taken;

@@ -30,6 +30,7 @@ import { ChunkTable } from "./chunk-table.ts";
 import { DiskRefusal } from "./disk-refusal.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { Holds } from "./holds.ts";
+import { KeyFrames } from "./key-frames.ts";
 import { Latched } from "./latched.ts";
 import { MemoryTier } from "./memory-tier.ts";
 import { ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
@@ -98,6 +99,7 @@ export class Ring {
   readonly #memory: MemoryTier;
   readonly #backlog = new Backlog();
   readonly #holds = new Holds();
+  readonly #keyFrames = new KeyFrames();
   readonly #latched = new Latched();
   readonly #refusal: DiskRefusal;
   readonly #packer = new ChunkPacker();
@@ -209,9 +211,17 @@ export class Ring {
     if (this.#disk.uncommitted.isFull) this.commit();
   }
 
-  /** Retention never deletes what touches the range. The same id again replaces its range. */
+  /** A frame of inter-coded video at which decoding can begin; in order of time. */
+  noteKeyFrame(channelId: number, atNs: bigint): void {
+    this.#keyFrames.note(channelId, atNs);
+  }
+
+  /**
+   * Retention never deletes what touches the range, or lies between it and the key frames from which the video in
+   * it is decoded. The same id again replaces its range.
+   */
   hold(id: string, startNs: bigint, endNs: bigint): void {
-    this.#holds.set(id, startNs, endNs);
+    this.#holds.set(id, this.#keyFrames.windowStart(startNs), endNs);
   }
 
   release(id: string): void {
@@ -228,7 +238,9 @@ export class Ring {
    * disk tier already and durable with the next commit; the heavy ones are written by `step`.
    */
   promote(startNs: bigint, endNs: bigint, focusNs: bigint): void {
-    for (const chunk of this.#memory.take(startNs, endNs)) this.#owe(chunk, focusNs);
+    const isVideo = ({ channels }: PackedChunk) => channels.some(({ channelId }) => this.#keyFrames.has(channelId));
+    const before = this.#memory.take(this.#keyFrames.windowStart(startNs), startNs, isVideo);
+    for (const chunk of [...before, ...this.#memory.take(startNs, endNs)]) this.#owe(chunk, focusNs);
     this.#promotion = { atNs: this.#deps.clock.monotonicNs(), isLightDue: true };
   }
 
@@ -258,15 +270,17 @@ export class Ring {
 
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
   durabilityOf(startNs: bigint, endNs: bigint): Durability {
-    const isOnItsWay = this.#backlog.touches(startNs, endNs) || this.#disk.uncommitted.touches(startNs, endNs);
+    const fromNs = this.#keyFrames.windowStart(startNs);
+    const isOnItsWay = this.#backlog.touches(fromNs, endNs) || this.#disk.uncommitted.touches(fromNs, endNs);
     if (isOnItsWay) return this.#refusal.isOn ? "refused" : "waiting";
     return this.#deps.ledger.saveLosses() ? "durable" : "waiting";
   }
 
   /** What is still on its way to the disk of the range is dropped, counted as `disk_full`. */
   giveUp(startNs: bigint, endNs: bigint): void {
-    for (const chunk of this.#backlog.takeWithin(startNs, endNs)) this.#accounts.droppedOwed(chunk);
-    for (const chunk of this.#disk.uncommitted.takeWithin(startNs, endNs)) this.#accounts.droppedStored(chunk);
+    const fromNs = this.#keyFrames.windowStart(startNs);
+    for (const chunk of this.#backlog.takeWithin(fromNs, endNs)) this.#accounts.droppedOwed(chunk);
+    for (const chunk of this.#disk.uncommitted.takeWithin(fromNs, endNs)) this.#accounts.droppedStored(chunk);
   }
 
   /** Sets a chunk aside that a reader found damaged: no reader gets it again, the ledger has rows, the rest goes on. */

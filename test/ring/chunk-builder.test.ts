@@ -124,3 +124,24 @@ test("a full pool drops the lesser classes first, and every drop is told with it
   expect(pool.takenBytes).toBe(0);
   expect(builder.append(2, atMs(1000), atMs(1000), new Uint8Array(200_000))).toBe("stored");
 });
+
+test("of inter-coded video the baseline holds key frames at its rate, and every parameter set beside them", () => {
+  const { builder, chunks } = build();
+  builder.addChannel(channel(1, "/video", "camera"), CAMERA);
+  // 10 Hz for 9 s: a key frame every 0.5 s, its parameter sets just before it, as a message of their own.
+  for (let index = 0; index < 90; index += 1) {
+    const isKey = index % 5 === 0;
+    if (isKey) builder.append(1, atMs(index * 100), atMs(0), Buffer.from("P"), "always");
+    builder.append(1, atMs(index * 100 + 1), atMs(0), Buffer.from(isKey ? "K" : "d"), isKey ? "when_due" : "never");
+    builder.flush(atMs(index * 100));
+  }
+  builder.flushAll();
+  const text = (kind: string) =>
+    chunks
+      .filter((chunk) => chunk.kind === kind)
+      .flatMap(messagesOf)
+      .map(({ bytes }) => Buffer.from(bytes).toString())
+      .join("");
+  expect(text("full")).toBe("PKdddd".repeat(18));
+  expect(text("baseline")).toBe("PKP".repeat(9));
+});
