@@ -2,9 +2,39 @@
 import type { ChunkChannel } from "../model/chunk.ts";
 import type { Db } from "../store/database.ts";
 import type { Range } from "./holds.ts";
-import { decodeChannels, encodeChannels, type PackedChunk } from "./packed-chunk.ts";
+import { type Compression, decodeChannels, encodeChannels, type PackedChunk } from "./packed-chunk.ts";
 import type { Location } from "./segment-files.ts";
+import { isSealedBy, type SegmentHeader, sealOf } from "./segment-header.ts";
 import { CHUNK_SPAN_NS_MAX, readBoots } from "./tables.ts";
+
+/** What the seal of a row is over. */
+export type SealedRow = Readonly<
+  Record<"id" | "boot" | "is_local" | "start_ns" | "end_ns" | "body_size" | "crc32", bigint> &
+    Record<"stored_size" | "stored_crc32", bigint>
+> & {
+  readonly class_name: string;
+  readonly kind: "full" | "baseline";
+  readonly channels: Buffer;
+  readonly compression: Compression;
+  /** null: of a ring of format 1. */
+  readonly seal: bigint | null;
+};
+export const SEALED_COLUMNS = `id, boot, class_name, is_local, kind, start_ns, end_ns, channels, body_size, crc32,
+  compression, stored_size, stored_crc32, seal`;
+
+/** The row is what was written, as far as its seal tells. */
+export function isSound(row: SealedRow, bootId: string): boolean {
+  return row.seal === null || isSealedBy(headerOf(row, bootId), Number(row.seal));
+}
+
+export function headerOf(row: SealedRow, bootId: string): SegmentHeader {
+  return {
+    ...{ id: Number(row.id), bootId, className: row.class_name, isLocal: row.is_local !== 0n, kind: row.kind },
+    ...{ startNs: row.start_ns, endNs: row.end_ns, channels: decodeChannels(row.channels) },
+    ...{ bodySize: Number(row.body_size), crc32: Number(row.crc32), compression: row.compression },
+    ...{ storedSize: Number(row.stored_size), storedCrc32: Number(row.stored_crc32) },
+  };
+}
 
 /** A chunk whose bytes are written (or go inline) and whose row comes with the next commit. */
 export type PendingChunk = {
@@ -26,16 +56,16 @@ export type ChunkRow = {
   readonly endNs: bigint;
   readonly size: number;
   readonly segment: number | undefined;
+  /** Empty where the row is not what was written: nobody knows what went with it. */
   readonly channels: readonly ChunkChannel[];
 };
 
-type Row = Readonly<Record<"id" | "boot" | "start_ns" | "end_ns" | "size", bigint>> & {
-  readonly class_name: string;
+type Row = SealedRow & {
+  readonly size: bigint;
   readonly segment: bigint | null;
-  readonly channels: Buffer;
   readonly quarantine: string | null;
 };
-const COLUMNS = "id, boot, class_name, start_ns, end_ns, size, segment, channels, quarantine";
+const COLUMNS = `${SEALED_COLUMNS}, size, segment, quarantine`;
 
 export class ChunkTable {
   readonly #db: Db;
@@ -67,15 +97,16 @@ export class ChunkTable {
   save(pending: readonly PendingChunk[]): void {
     const insert = this.#db.prepare(
       `INSERT INTO chunk (id, boot, class_name, is_local, kind, start_ns, end_ns, channels, body_size, crc32,
-         compression, stored_size, stored_crc32, size, segment, offset, payload)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         compression, stored_size, stored_crc32, size, segment, offset, payload, seal)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
+    const bootId = this.#bootIds.get(this.#boot) ?? "";
     for (const { id, chunk, storedSize, location } of pending)
       insert.run(
         ...[id, this.#boot, chunk.className, Number(chunk.isLocal), chunk.kind, chunk.startNs, chunk.endNs],
         ...[encodeChannels(chunk.channels), chunk.bodySize, chunk.crc32, chunk.compression, storedSize],
         ...[chunk.storedCrc32, location?.size ?? storedSize, location?.segment ?? null, location?.offset ?? null],
-        location === undefined ? chunk.payload : null,
+        ...[location === undefined ? chunk.payload : null, sealOf({ ...chunk, id, bootId, storedSize })],
       );
     const add = this.#db.prepare(
       `INSERT INTO class_total VALUES (?, ?, ?) ON CONFLICT (class_name)
@@ -154,15 +185,16 @@ export class ChunkTable {
   }
 
   #fromRow(row: Row): ChunkRow {
+    const bootId = this.#bootIds.get(Number(row.boot)) ?? "";
     return {
       id: Number(row.id),
-      bootId: this.#bootIds.get(Number(row.boot)) ?? "",
+      bootId,
       className: row.class_name,
       startNs: row.start_ns,
       endNs: row.end_ns,
       size: Number(row.size),
       segment: row.segment === null ? undefined : Number(row.segment),
-      channels: decodeChannels(row.channels),
+      channels: isSound(row, bootId) ? decodeChannels(row.channels) : [],
     };
   }
 }

@@ -5,6 +5,7 @@
  * while it sent less than a message per 30 s since it was first seen. The last few are kept, not the last one: an
  * episode wants the one before its window.
  */
+import { crc32 } from "node:zlib";
 import type { Channel } from "../model/channel.ts";
 import type { RawChunk } from "../model/chunk.ts";
 import type { Db } from "../store/database.ts";
@@ -47,14 +48,15 @@ export class Latched {
   save(db: Db, boot: number): void {
     const forget = db.prepare("DELETE FROM latched WHERE channel_id = ?");
     for (const channelId of this.#forgotten) forget.run(channelId);
-    const insert = db.prepare("INSERT OR REPLACE INTO latched VALUES (?, ?, ?, ?, ?, ?)");
+    const insert = db.prepare("INSERT OR REPLACE INTO latched VALUES (?, ?, ?, ?, ?, ?, ?)");
     const trim = db.prepare(
       `DELETE FROM latched WHERE channel_id = ? AND log_time_ns < (SELECT min(log_time_ns) FROM
          (SELECT log_time_ns FROM latched WHERE channel_id = ? ORDER BY log_time_ns DESC LIMIT ${KEPT_PER_CHANNEL}))`,
     );
     for (const { channelId, logTimeNs, sequence, publishTimeNs, bytes } of this.#unsaved) {
       if (this.#forgotten.has(channelId)) continue;
-      insert.run(channelId, logTimeNs, boot, sequence, publishTimeNs, bytes);
+      const seal = latchedSeal([channelId, logTimeNs, boot, sequence, publishTimeNs], bytes);
+      insert.run(channelId, logTimeNs, boot, sequence, publishTimeNs, bytes, seal);
       trim.run(channelId, channelId);
     }
   }
@@ -78,4 +80,9 @@ export class Latched {
     watch.isRemembered = isRare;
     return isRare;
   }
+}
+
+/** Over a row's numbers, in the table's order, and its bytes. */
+export function latchedSeal(numbers: readonly (bigint | number)[], bytes: Uint8Array): number {
+  return crc32(bytes, crc32(numbers.join()));
 }

@@ -13,11 +13,13 @@ import type { Channel } from "../model/channel.ts";
 import type { ChunkChannel } from "../model/chunk.ts";
 import { Fault } from "../std/fault.ts";
 import { type Db, openDatabaseForReading } from "../store/database.ts";
+import { headerOf, isSound, SEALED_COLUMNS, type SealedRow } from "./chunk-table.ts";
+import { latchedSeal } from "./latched.ts";
 import { decompressFrame } from "./lz4-frame.ts";
 import { mergeChunks } from "./message-merge.ts";
 import type { RingMessage } from "./message-record.ts";
-import { type Compression, decodeChannels } from "./packed-chunk.ts";
-import { matchSegmentHeader } from "./segment-header.ts";
+import type { Compression } from "./packed-chunk.ts";
+import { decodeSegmentHeader } from "./segment-header.ts";
 import { CHUNK_SPAN_NS_MAX, RING_FILE, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
 
 export type RingQuery = {
@@ -68,30 +70,13 @@ type Place = {
   readonly offset: number;
   readonly size: number;
   readonly storedCrc32: number;
+  /** undefined: a row of format 1. */
+  readonly seal: number | undefined;
+  /** The row is what was written. */
+  readonly isSound: boolean;
 };
 
-type Row = Readonly<
-  Record<
-    | "id"
-    | "boot"
-    | "is_local"
-    | "start_ns"
-    | "end_ns"
-    | "body_size"
-    | "crc32"
-    | "stored_size"
-    | "stored_crc32"
-    | "size",
-    bigint
-  >
-> & {
-  readonly kind: "full" | "baseline";
-  readonly class_name: string;
-  readonly channels: Buffer;
-  readonly compression: Compression;
-  readonly segment: bigint | null;
-  readonly offset: bigint | null;
-};
+type Row = SealedRow & { readonly size: bigint; readonly segment: bigint | null; readonly offset: bigint | null };
 
 export class RingReader {
   readonly #folder: string;
@@ -121,8 +106,10 @@ export class RingReader {
     for (;;) {
       const rows = this.#page(query, after.startNs, after.id);
       for (const row of rows) {
-        const chunk = this.#toChunk(row, bootIds.get(Number(row.boot)) ?? "");
-        if (isWanted(chunk, query)) yield chunk;
+        const bootId = bootIds.get(Number(row.boot)) ?? "";
+        const isUnbroken = isSound(row, bootId); // else nobody knows what is in it, but that it cannot be read
+        const chunk = this.#toChunk(row, bootId, isUnbroken);
+        if (!isUnbroken || isWanted(chunk, query)) yield chunk;
       }
       const last = rows.at(-1);
       if (last === undefined || rows.length < ROWS_PER_PAGE) return;
@@ -148,7 +135,10 @@ export class RingReader {
   latched(beforeNs: bigint): RingMessage[] {
     type Latched = Record<"channel_id" | "log_time_ns" | "boot" | "sequence" | "publish_time_ns", bigint> & {
       bytes: Buffer;
+      seal: bigint | null;
     };
+    const isIntact = ({ channel_id, log_time_ns, boot, sequence, publish_time_ns, bytes, seal }: Latched) =>
+      seal === null || Number(seal) === latchedSeal([channel_id, log_time_ns, boot, sequence, publish_time_ns], bytes);
     const bootIds = new Map(readBoots(this.#db).map(({ id, bootId }) => [id, bootId]));
     const rows = this.#db
       .prepare<[bigint], Latched>(
@@ -156,7 +146,7 @@ export class RingReader {
       )
       .safeIntegers()
       .all(beforeNs);
-    const last = new Map(rows.map((row) => [row.channel_id, row]));
+    const last = new Map(rows.filter(isIntact).map((row) => [row.channel_id, row]));
     return [...last.values()].map((row) => ({
       channelId: Number(row.channel_id),
       sequence: Number(row.sequence),
@@ -176,8 +166,7 @@ export class RingReader {
   #page(query: RingQuery, startNs: bigint, id: bigint): Row[] {
     return this.#db
       .prepare<[bigint, bigint, bigint, bigint], Row>(
-        `SELECT id, boot, class_name, is_local, kind, start_ns, end_ns, channels, body_size, crc32, compression,
-           stored_size, stored_crc32, size, segment, offset FROM chunk
+        `SELECT ${SEALED_COLUMNS}, size, segment, offset FROM chunk
          WHERE (start_ns, id) > (?, ?) AND start_ns <= ? AND end_ns >= ? AND quarantine IS NULL
          ORDER BY start_ns, id LIMIT ${ROWS_PER_PAGE}`,
       )
@@ -185,32 +174,20 @@ export class RingReader {
       .all(startNs, id, query.endNs, query.startNs);
   }
 
-  #toChunk(row: Row, bootId: string): StoredChunk {
+  #toChunk(row: Row, bootId: string, isUnbroken: boolean): StoredChunk {
+    const { storedCrc32, ...header } = headerOf(row, bootId);
     const place: Place = {
       segment: row.segment === null ? null : Number(row.segment),
       offset: Number(row.offset ?? 0n),
       size: Number(row.size),
-      storedCrc32: Number(row.stored_crc32),
+      ...{ storedCrc32, seal: row.seal === null ? undefined : Number(row.seal), isSound: isUnbroken },
     };
-    const chunk: StoredChunk = {
-      id: Number(row.id),
-      kind: row.kind,
-      className: row.class_name,
-      isLocal: row.is_local !== 0n,
-      startNs: row.start_ns,
-      endNs: row.end_ns,
-      bootId,
-      channels: decodeChannels(row.channels),
-      bodySize: Number(row.body_size),
-      crc32: Number(row.crc32),
-      compression: row.compression,
-      storedSize: Number(row.stored_size),
-      read: () => this.#read(chunk, place),
-    };
+    const chunk: StoredChunk = { ...header, read: () => this.#read(chunk, place) };
     return chunk;
   }
 
   #read(chunk: StoredChunk, place: Place): Uint8Array {
+    if (!place.isSound) throw corrupt(chunk.id, "Its row in the index is not what was written.");
     const bytes = place.segment === null ? this.#readInline(chunk) : this.#readSegment(chunk, place.segment, place);
     if (bytes.length !== chunk.storedSize || chunk.bodySize > BODY_BYTES_MAX)
       throw corrupt(chunk.id, "Its size is not what its row says.");
@@ -229,13 +206,15 @@ export class RingReader {
     return row.payload ?? new Uint8Array(0);
   }
 
-  #readSegment(chunk: StoredChunk, segment: number, { offset, size }: Place): Uint8Array {
+  #readSegment(chunk: StoredChunk, segment: number, { offset, size, seal }: Place): Uint8Array {
     if (size > chunk.storedSize + HEADER_BYTES_MAX) throw corrupt(chunk.id, "Its size is not what its row says.");
     for (const isFresh of [false, true]) {
       const bytes = this.#readAt(segment, offset, size, isFresh);
-      const headerLength = bytes === undefined ? undefined : matchSegmentHeader(bytes, chunk.id, chunk.storedSize);
-      if (bytes !== undefined && headerLength !== undefined)
-        return bytes.subarray(headerLength, headerLength + chunk.storedSize);
+      const header = bytes === undefined ? undefined : decodeSegmentHeader(bytes);
+      if (bytes === undefined || header === undefined) continue;
+      const isSame = header.id === chunk.id && header.storedSize === chunk.storedSize;
+      const isOwn = isSame && (seal === undefined || bytes.readUInt32LE(header.length - 4) === seal);
+      if (isOwn) return bytes.subarray(header.length, header.length + chunk.storedSize);
     }
     this.#assertPresent(chunk);
     throw corrupt(chunk.id, "Its header in the segment file is not its own, or the file is gone.");

@@ -80,7 +80,7 @@ export class SegmentFiles {
 
   /** Writes behind the sequence's last chunk. Throws what the disk says; then nothing refers to the bytes. */
   append(sequence: string, chunk: PackedChunk, chunkId: number, bootId: string): Location {
-    const header = encodeSegmentHeader(chunk, chunkId, bootId);
+    const header = encodeSegmentHeader({ ...chunk, id: chunkId, bootId, storedSize: chunk.payload.length });
     const size = Math.ceil((header.length + chunk.payload.length) / ALIGNMENT) * ALIGNMENT;
     const segment = this.#segmentFor(sequence, size);
     const offset = segment.used;

@@ -1,6 +1,7 @@
 /**
  * What stands before every chunk in a segment file, so that the index can be rebuilt and no reader takes other
- * bytes for the chunk it wants.
+ * bytes for the chunk it wants. Its CRC-32, the chunk's **seal**, is in the chunk's row too, wherever the bytes lie:
+ * a row whose seal is broken is not believed.
  *
  * | offset | size | field |
  * |---|---|---|
@@ -18,40 +19,90 @@
  * | H − 4 | 4 | CRC-32 of the header so far |
  */
 import { crc32 } from "node:zlib";
-import type { PackedChunk } from "./packed-chunk.ts";
-import { encodeChannels } from "./packed-chunk.ts";
+import type { ChunkChannel } from "../model/chunk.ts";
+import { type Compression, decodeChannels, encodeChannels } from "./packed-chunk.ts";
+
+/** All that is said of a stored chunk, but for its place. */
+export type SegmentHeader = {
+  readonly id: number;
+  readonly bootId: string;
+  readonly className: string;
+  readonly isLocal: boolean;
+  readonly kind: "full" | "baseline";
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+  readonly channels: readonly ChunkChannel[];
+  readonly bodySize: number;
+  readonly crc32: number;
+  readonly compression: Compression;
+  readonly storedSize: number;
+  readonly storedCrc32: number;
+};
 
 const MAGIC = 0x45444f4c;
 const FORMAT = 1;
 const FIXED_BYTES = 48;
 
-export function encodeSegmentHeader(chunk: PackedChunk, chunkId: number, bootId: string): Buffer {
+export function encodeSegmentHeader(header: SegmentHeader): Buffer {
+  const { kind, isLocal, compression } = header;
   const fixed = Buffer.alloc(FIXED_BYTES);
-  const tail = Buffer.concat([text(chunk.className), text(bootId), encodeChannels(chunk.channels)]);
+  const tail = Buffer.concat([text(header.className), text(header.bootId), encodeChannels(header.channels)]);
   fixed.writeUInt32LE(MAGIC, 0);
   fixed.writeUInt8(FORMAT, 4);
-  const flags = (chunk.kind === "baseline" ? 1 : 0) | (chunk.isLocal ? 2 : 0) | (chunk.compression === "lz4" ? 4 : 0);
-  fixed.writeUInt8(flags, 5);
+  fixed.writeUInt8((kind === "baseline" ? 1 : 0) | (isLocal ? 2 : 0) | (compression === "lz4" ? 4 : 0), 5);
   fixed.writeUInt16LE(FIXED_BYTES + tail.length + 4, 6);
-  fixed.writeBigUInt64LE(BigInt(chunkId), 8);
-  fixed.writeBigUInt64LE(chunk.startNs, 16);
-  fixed.writeBigUInt64LE(chunk.endNs, 24);
-  fixed.writeUInt32LE(chunk.bodySize, 32);
-  fixed.writeUInt32LE(chunk.crc32, 36);
-  fixed.writeUInt32LE(chunk.payload.length, 40);
-  fixed.writeUInt32LE(chunk.storedCrc32, 44);
+  fixed.writeBigUInt64LE(BigInt(header.id), 8);
+  fixed.writeBigInt64LE(header.startNs, 16);
+  fixed.writeBigInt64LE(header.endNs, 24);
+  fixed.writeUInt32LE(header.bodySize, 32);
+  fixed.writeUInt32LE(header.crc32, 36);
+  fixed.writeUInt32LE(header.storedSize, 40);
+  fixed.writeUInt32LE(header.storedCrc32, 44);
   const checksum = Buffer.alloc(4);
   checksum.writeUInt32LE(crc32(tail, crc32(fixed)), 0);
   return Buffer.concat([fixed, tail, checksum]);
 }
 
-/** The length of the header of exactly this chunk, or undefined: other bytes lie there now. */
-export function matchSegmentHeader(bytes: Buffer, chunkId: number, storedSize: number): number | undefined {
-  if (bytes.length < FIXED_BYTES || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt8(4) !== FORMAT) return undefined;
+/** Throws where a damaged row says what no header can hold. */
+export function sealOf(header: SegmentHeader): number {
+  const bytes = encodeSegmentHeader(header);
+  return bytes.readUInt32LE(bytes.length - 4);
+}
+
+export function isSealedBy(header: SegmentHeader, seal: number): boolean {
+  try {
+    return sealOf(header) === seal;
+  } catch {
+    return false;
+  }
+}
+
+/** The header that the bytes begin with, and its length; undefined: there is none, or it is damaged. */
+export function decodeSegmentHeader(bytes: Buffer): (SegmentHeader & { readonly length: number }) | undefined {
+  if (bytes.length < FIXED_BYTES + 6 || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt8(4) !== FORMAT)
+    return undefined;
   const length = bytes.readUInt16LE(6);
-  const isThis = bytes.readBigUInt64LE(8) === BigInt(chunkId) && bytes.readUInt32LE(40) === storedSize;
-  if (!isThis || length > bytes.length) return undefined;
-  return crc32(bytes.subarray(0, length - 4)) === bytes.readUInt32LE(length - 4) ? length : undefined;
+  if (length < FIXED_BYTES + 6 || length > bytes.length) return undefined;
+  if (crc32(bytes.subarray(0, length - 4)) !== bytes.readUInt32LE(length - 4)) return undefined;
+  const flags = bytes.readUInt8(5);
+  const bootAt = FIXED_BYTES + 1 + bytes.readUInt8(FIXED_BYTES);
+  const channelsAt = bootAt + 1 + bytes.readUInt8(bootAt);
+  return {
+    length,
+    id: Number(bytes.readBigUInt64LE(8)),
+    bootId: bytes.toString("utf8", bootAt + 1, channelsAt),
+    className: bytes.toString("utf8", FIXED_BYTES + 1, bootAt),
+    isLocal: (flags & 2) !== 0,
+    kind: (flags & 1) !== 0 ? "baseline" : "full",
+    startNs: bytes.readBigInt64LE(16),
+    endNs: bytes.readBigInt64LE(24),
+    channels: decodeChannels(bytes.subarray(channelsAt, length - 4)),
+    bodySize: bytes.readUInt32LE(32),
+    crc32: bytes.readUInt32LE(36),
+    compression: (flags & 4) !== 0 ? "lz4" : "",
+    storedSize: bytes.readUInt32LE(40),
+    storedCrc32: bytes.readUInt32LE(44),
+  };
 }
 
 function text(value: string): Buffer {

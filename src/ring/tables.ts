@@ -6,6 +6,7 @@
  * transactions as the rows, so that nothing has to be counted at opening. All instants are INTEGER ns.
  */
 
+import { crc32 } from "node:zlib";
 import type { Channel, MessageEncoding, SchemaEncoding } from "../model/channel.ts";
 import type { BootAnchor } from "../model/chunk.ts";
 import { Fault } from "../std/fault.ts";
@@ -65,13 +66,15 @@ type ChannelRow = {
   readonly class_name: string;
   readonly is_local: number;
   readonly is_latched: number;
+  readonly seal: number | null;
 };
 
+/** Rows that are not what was written are left out. */
 export function readChannels(db: Db): Channel[] {
   const rows = db
     .prepare<[], ChannelRow>("SELECT channel.*, name, encoding, text FROM channel JOIN schema ON schema.id = schema_id")
     .all();
-  return rows.map((row) => ({
+  return rows.filter(isSealed).map((row) => ({
     id: row.id,
     topic: row.topic,
     schema: { name: row.name, encoding: schemaEncoding(row.encoding), text: row.text },
@@ -80,6 +83,12 @@ export function readChannels(db: Db): Channel[] {
     isLocal: row.is_local !== 0,
     isLatched: row.is_latched !== 0,
   }));
+}
+
+function isSealed(row: ChannelRow): boolean {
+  const { id, topic, name, encoding, text, seal } = row;
+  const said = [row.message_encoding, row.class_name, row.is_local, row.is_latched];
+  return seal === null || seal === crc32(JSON.stringify([id, topic, name, encoding, text, ...said]));
 }
 
 /** A later word on the same id (it turned out to be latched) replaces the row. */
@@ -91,15 +100,16 @@ export function writeChannel(db: Db, channel: Channel): void {
       "SELECT id FROM schema WHERE name = ? AND encoding = ? AND text = ?",
     )
     .get(name, encoding, text);
+  const { id, topic, messageEncoding: asMessage, className } = channel;
+  const said = [asMessage, className, Number(channel.isLocal), Number(channel.isLatched)];
+  const seal = crc32(JSON.stringify([id, topic, name, encoding, text, ...said]));
   db.prepare(
-    `INSERT INTO channel (id, topic, schema_id, message_encoding, class_name, is_local, is_latched)
-     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET topic = excluded.topic,
+    `INSERT INTO channel (id, topic, schema_id, message_encoding, class_name, is_local, is_latched, seal)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET topic = excluded.topic,
        schema_id = excluded.schema_id, message_encoding = excluded.message_encoding,
-       class_name = excluded.class_name, is_local = excluded.is_local, is_latched = excluded.is_latched`,
-  ).run(
-    ...[channel.id, channel.topic, schema?.id, channel.messageEncoding, channel.className],
-    ...[Number(channel.isLocal), Number(channel.isLatched)],
-  );
+       class_name = excluded.class_name, is_local = excluded.is_local, is_latched = excluded.is_latched,
+       seal = excluded.seal`,
+  ).run(id, topic, schema?.id, ...said, seal);
 }
 
 export type BootRow = {
