@@ -2,6 +2,7 @@
 import type { Channel } from "../model/channel.ts";
 import type { Episode, TopicCompleteness } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import { SEQUENCE_SLACK } from "../ring/message-record.ts";
 import type { WindowChunk } from "../ring/window.ts";
 import { earliest, latest, msOfNs } from "../std/nanoseconds.ts";
 
@@ -15,10 +16,11 @@ const GAP_NS_MIN = 1_000_000_000n;
 const GAP_MESSAGES_MIN = 12;
 
 type Gap = TopicCompleteness["gaps"][number];
+type Seen = { readonly timeNs: bigint; readonly channelId: number; readonly sequence: number };
 type TopicTally = {
   readonly className: string;
-  readonly timesNs: bigint[];
-  readonly baselineNs: bigint[];
+  readonly seen: Seen[];
+  hasBaseline: boolean;
   latchedCount: number;
   bytes: number;
 };
@@ -56,16 +58,18 @@ function tallyTopics(chunks: readonly WindowChunk[], channels: ReadonlyMap<numbe
       tallies.set(channel.topic, tally);
       tally.bytes += chunk.bytesByChannel.get(channelId) ?? 0;
       if (chunk.origin === "latched") tally.latchedCount += records.length;
-      else for (const [timeNs] of records) tally.timesNs.push(timeNs);
-      if (chunk.origin === "baseline") for (const [timeNs] of records) tally.baselineNs.push(timeNs);
+      else
+        for (const [index, [timeNs]] of records.entries())
+          tally.seen.push({ timeNs, channelId, sequence: chunk.sequences.get(channelId)?.[index] ?? 0 });
+      if (chunk.origin === "baseline") tally.hasBaseline = true;
     }
   return tallies;
 }
 
 const blankTally = (className: string): TopicTally => ({
   className,
-  timesNs: [],
-  baselineNs: [],
+  seen: [],
+  hasBaseline: false,
   latchedCount: 0,
   bytes: 0,
 });
@@ -76,7 +80,11 @@ function topicCompleteness(
   tally: TopicTally,
   losses: readonly Loss[],
 ): TopicCompleteness {
-  const times = tally.timesNs.toSorted((a, b) => Number(a - b));
+  const seen = tally.seen.toSorted((a, b) => Number(a.timeNs - b.timeNs));
+  const times = seen.map(({ timeNs }) => timeNs);
+  // Whole chunks reach beyond the window, their baseline does not.
+  const within = seen.filter(({ timeNs }) => timeNs >= episode.startNs && timeNs <= episode.endNs);
+  const reduced = tally.hasBaseline ? reducedStretches(within) : [];
   const [first] = times;
   const last = times.at(-1);
   const firingNs = episode.firings[0]?.atNs ?? episode.startNs;
@@ -90,14 +98,14 @@ function topicCompleteness(
     messages: times.length + tally.latchedCount,
     bytes: tally.bytes,
     dropped: countDropped(own.filter((loss) => loss.topic === topic)),
-    gaps: [...own.map((loss) => lossGap(episode, loss)), ...baselineGaps(tally), ...silences(times, tally)],
-    coverage: coverageOf(tally),
+    gaps: [...own.map((loss) => lossGap(episode, loss)), ...reduced, ...(reduced.length > 0 ? [] : silences(times))],
+    coverage: coverageOf(tally, reduced),
   };
 }
 
-function coverageOf(tally: TopicTally): TopicCompleteness["coverage"] {
-  if (tally.baselineNs.length > 0) return "baseline";
-  return tally.timesNs.length === 0 && tally.latchedCount > 0 ? "latched" : "full";
+function coverageOf(tally: TopicTally, reduced: readonly Gap[]): TopicCompleteness["coverage"] {
+  if (reduced.length > 0) return "baseline";
+  return tally.seen.length === 0 && tally.latchedCount > 0 ? "latched" : "full";
 }
 
 function countDropped(losses: readonly Loss[]): Record<string, number> {
@@ -110,25 +118,26 @@ function lossGap(episode: Episode, { startNs, endNs, reason }: Loss): Gap {
   return { startNs: latest(startNs, episode.startNs), endNs: earliest(endNs, episode.endNs), reason };
 }
 
-/** Where only the reduced rate is there. */
-function baselineGaps(tally: TopicTally): Gap[] {
+/** Where only the reduced rate is there: numbers are left out. A restart leaves out more than a second's. */
+function reducedStretches(seen: readonly Seen[]): Gap[] {
   const stretches: Gap[] = [];
-  const times = tally.baselineNs.toSorted((a, b) => Number(a - b));
-  const full = new Set(tally.timesNs);
-  for (const time of times) full.delete(time);
-  const fullTimes = [...full].toSorted((a, b) => Number(a - b));
-  for (const timeNs of times) {
+  const lastByChannel = new Map<number, Seen>();
+  for (const message of seen) {
+    const earlier = lastByChannel.get(message.channelId);
+    lastByChannel.set(message.channelId, message);
+    const missing = message.sequence - (earlier?.sequence ?? message.sequence) - 1;
+    if (earlier === undefined || missing < 1 || missing >= SEQUENCE_SLACK) continue;
     const last = stretches.at(-1);
-    const isSame = last !== undefined && !fullTimes.some((one) => one > last.endNs && one < timeNs);
-    if (isSame) stretches[stretches.length - 1] = { ...last, endNs: timeNs };
-    else stretches.push({ startNs: timeNs, endNs: timeNs, reason: "baseline" });
+    if (last?.endNs !== earlier.timeNs)
+      stretches.push({ startNs: earlier.timeNs, endNs: message.timeNs, reason: "baseline" });
+    else stretches[stretches.length - 1] = { ...last, endNs: message.timeNs };
   }
   return stretches;
 }
 
 /** Silences longer than the topic's rhythm explains; at the baseline rate there is no rhythm to judge by. */
-function silences(times: readonly bigint[], tally: TopicTally): Gap[] {
-  if (times.length < GAP_MESSAGES_MIN || tally.baselineNs.length > 0) return [];
+function silences(times: readonly bigint[]): Gap[] {
+  if (times.length < GAP_MESSAGES_MIN) return [];
   const intervals = times.slice(1).map((time, index) => time - (times[index] ?? time));
   const usual = intervals.toSorted((a, b) => Number(a - b))[Math.floor(intervals.length * 0.9)] ?? 0n;
   const bound = latest(usual * GAP_INTERVALS, GAP_NS_MIN);

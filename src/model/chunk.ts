@@ -12,7 +12,7 @@ export type RawChunk = {
   readonly sizeBytes: number;
   readonly className: string;
   readonly isLocal: boolean;
-  /** `full`: every message of its channels in its range. `baseline`: the reduced copy of a heavy topic. */
+  /** `baseline`: what a heavy topic gets to the disk while nothing is wrong. `full`: its other messages, or all of them. */
   readonly kind: "full" | "baseline";
   /** log_time of the first and the last message. */
   readonly startNs: bigint;
@@ -25,7 +25,7 @@ export type ChunkChannel = {
   readonly count: number;
   /** Payload bytes, without record headers. */
   readonly bytes: number;
-  /** Of a full chunk: how many of its messages are in baseline chunks too. */
+  /** Of a full chunk in a ring of format 1: how many of its messages are in baseline chunks too, and count there. Else 0. */
   readonly baselineCount: number;
 };
 

@@ -7,11 +7,9 @@
  */
 import type { Channel } from "../model/channel.ts";
 import type { ChunkChannel } from "../model/chunk.ts";
+import { SEQUENCE_SLACK } from "./message-record.ts";
 import { accountedBytes, accountedCount } from "./packed-chunk.ts";
 import type { CountChange, RingLedger } from "./ring-ledger.ts";
-
-/** Numbers above the committed ones that a killed process may have given to messages: a second's baseline copies. */
-const SEQUENCE_SLACK = 100_000;
 
 /** Of `n` messages and their bytes. */
 type Word = (n: number, bytes: number) => CountChange;

@@ -62,7 +62,7 @@ type Group = {
 };
 
 /** One channel's part of the chunk that gathers in a group. */
-type Tally = { readonly channelId: number; count: number; bytes: number; baselineCount: number };
+type Tally = { readonly channelId: number; count: number; bytes: number };
 
 type Track = {
   readonly channel: Channel;
@@ -102,8 +102,8 @@ export class ChunkBuilder {
       baselineGroup: hasBaseline ? this.#group("shared", topicClass, channel.isLocal, "baseline") : undefined,
       sharedGroup,
       group: sharedGroup,
-      tally: { channelId: channel.id, count: 0, bytes: 0, baselineCount: 0 },
-      baselineTally: { channelId: channel.id, count: 0, bytes: 0, baselineCount: 0 },
+      tally: { channelId: channel.id, count: 0, bytes: 0 },
+      baselineTally: { channelId: channel.id, count: 0, bytes: 0 },
       sequence: this.#options.lastSequences?.get(channel.id) ?? 0,
       baselineDueNs: 0n,
       drop: undefined,
@@ -112,31 +112,31 @@ export class ChunkBuilder {
 
   /**
    * Copies the bytes. "dropped": the pool is full for the channel's class; counted, and told at the next flush.
-   * `copies` says of a frame of inter-coded video whether the baseline takes it: alone it must show a picture.
+   * `choice` says of a frame of inter-coded video whether the baseline takes it: alone it must show a picture.
    */
   append(
     channelId: number,
     logTimeNs: bigint,
     publishTimeNs: bigint,
     bytes: Uint8Array,
-    copies: BaselineChoice = "when_due",
+    choice: BaselineChoice = "when_due",
   ): "stored" | "dropped" {
     const track = this.#tracks.get(channelId);
     assert(track !== undefined, `channel ${channelId} was not added to the chunk builder`);
     const recordBytes = bytes.length + RECORD_HEADER_BYTES;
+    const isDue = choice === "always" || (choice === "when_due" && logTimeNs >= track.baselineDueNs);
+    const baselineGroup = isDue ? track.baselineGroup : undefined;
     // Closing may move the channel to another group, whose chunk may be full as well.
-    if (!hasRoom(track.group, recordBytes, logTimeNs)) this.#cut(track.group, logTimeNs);
-    const group = track.group;
+    if (baselineGroup === undefined && !hasRoom(track.group, recordBytes, logTimeNs)) this.#cut(track.group, logTimeNs);
+    const group = baselineGroup ?? track.group;
     if (!this.#reserve(group, recordBytes, logTimeNs)) {
       noteDrop(track, bytes.length, logTimeNs);
       return "dropped";
     }
     track.sequence += 1;
-    put(group, track.tally, track.sequence, logTimeNs, publishTimeNs, bytes);
-    if (track.baselineGroup === undefined || copies === "never") return "stored";
-    const isDue = copies === "when_due" && logTimeNs >= track.baselineDueNs;
-    if (isDue || copies === "always")
-      this.#appendBaseline(track, track.baselineGroup, logTimeNs, publishTimeNs, bytes, isDue);
+    const tally = baselineGroup === undefined ? track.tally : track.baselineTally;
+    put(group, tally, track.sequence, logTimeNs, publishTimeNs, bytes);
+    if (baselineGroup !== undefined && choice === "when_due") planBaseline(track, logTimeNs);
     return "stored";
   }
 
@@ -152,23 +152,6 @@ export class ChunkBuilder {
   flushAll(): void {
     for (const group of this.#groups.values()) this.#close(group);
     for (const track of this.#tracks.values()) this.#tellDrop(track);
-  }
-
-  /** A baseline copy that finds no room is not taken, and so not counted: the message is in its full chunk. */
-  #appendBaseline(
-    track: Track,
-    group: Group,
-    logTimeNs: bigint,
-    publishTimeNs: bigint,
-    bytes: Uint8Array,
-    isDue: boolean,
-  ): void {
-    if (!this.#reserve(group, bytes.length + RECORD_HEADER_BYTES, logTimeNs)) return;
-    put(group, track.baselineTally, track.sequence, logTimeNs, publishTimeNs, bytes);
-    track.tally.baselineCount += 1;
-    if (!isDue) return;
-    const dueNs = track.baselineDueNs + track.baselinePeriodNs;
-    track.baselineDueNs = dueNs > logTimeNs ? dueNs : logTimeNs + track.baselinePeriodNs;
   }
 
   /** Makes room for a record in the group's chunk, closing the present one if it must. */
@@ -194,16 +177,13 @@ export class ChunkBuilder {
 
   #close(group: Group): void {
     if (group.sizeBytes === 0) return;
-    const channels = group.tallies.map(
-      ({ channelId, count, bytes, baselineCount }): ChunkChannel => ({ channelId, count, bytes, baselineCount }),
-    );
+    const channels = group.tallies.map((tally): ChunkChannel => ({ ...tally, baselineCount: 0 }));
     const { topicClass, isLocal, kind, sizeBytes, startNs, endNs } = group;
     const buffer = group.bytes.buffer;
     if (kind === "full") this.#regroup(group);
     for (const tally of group.tallies) {
       tally.count = 0;
       tally.bytes = 0;
-      tally.baselineCount = 0;
     }
     group.tallies.length = 0;
     group.bytes = NO_BYTES;
@@ -273,6 +253,12 @@ function put(
   if (tally.count === 0) group.tallies.push(tally);
   tally.count += 1;
   tally.bytes += bytes.length;
+}
+
+/** A topic slower than the baseline rate is in baseline chunks only. */
+function planBaseline(track: Track, logTimeNs: bigint): void {
+  const dueNs = track.baselineDueNs + track.baselinePeriodNs;
+  track.baselineDueNs = dueNs > logTimeNs ? dueNs : logTimeNs + track.baselinePeriodNs;
 }
 
 function noteDrop(track: Track, bytes: number, atNs: bigint): void {

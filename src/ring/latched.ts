@@ -28,7 +28,7 @@ export class Latched {
     this.#watches.set(channel.id, { isLatched: channel.isLatched, firstNs: nowNs, count: 0n, isRemembered: true });
   }
 
-  /** Copies what is worth remembering of a full chunk. */
+  /** Copies what is worth remembering of a chunk. */
   note(chunk: RawChunk): void {
     const wanted = new Set<number>();
     for (const { channelId, count } of chunk.channels)

@@ -14,6 +14,11 @@
 import { Fault } from "../std/fault.ts";
 
 export const RECORD_HEADER_BYTES = 31;
+/**
+ * How many numbers a restart within a boot leaves out for a channel: more than a killed process can have given to
+ * messages it stored beyond the committed count, as full and baseline chunks close at different times.
+ */
+export const SEQUENCE_SLACK = 100_000;
 const OPCODE = 0x05;
 const PREFIX_BYTES = 9;
 

@@ -79,15 +79,12 @@ export function touches(chunk: PackedChunk, startNs: bigint, endNs: bigint): boo
   return chunk.startNs <= endNs && chunk.endNs >= startNs;
 }
 
-/**
- * How many of a channel's messages a chunk answers for: those of a full chunk that are in baseline chunks too are
- * counted there, so that every message is counted once.
- */
+/** How many of a channel's messages a chunk answers for, so that every message is counted once. */
 export function accountedCount(channel: ChunkChannel): number {
   return channel.count - channel.baselineCount;
 }
 
-/** Their share of the bytes, to within the spread of the message sizes. */
+/** Their bytes; where some are counted elsewhere, their share to within the spread of the message sizes. */
 export function accountedBytes({ bytes, count, baselineCount }: ChunkChannel): number {
   return baselineCount === 0 ? bytes : Math.round((bytes * (count - baselineCount)) / count);
 }

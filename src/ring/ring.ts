@@ -201,7 +201,7 @@ export class Ring {
     const topicClass = this.#classes.get(raw.className);
     assert(topicClass !== undefined, `class ${raw.className} is not one of the ring's`);
     assert(raw.endNs - raw.startNs <= CHUNK_SPAN_NS_MAX, "a chunk spans more than a reader looks back");
-    if (raw.kind === "full") this.#latched.note(raw);
+    this.#latched.note(raw);
     const chunk = this.#packer.pack(raw);
     this.#newestNs = latest(this.#newestNs, chunk.endNs);
     this.#accounts.received(chunk);

@@ -42,6 +42,8 @@ export type WindowChunk = McapChunk & {
   readonly className: string;
   /** Payload bytes of each channel. */
   readonly bytesByChannel: ReadonlyMap<number, number>;
+  /** The numbers of each channel's messages within their boot, in the order of `index`. */
+  readonly sequences: ReadonlyMap<number, readonly number[]>;
 };
 
 /** Damaged, or evicted since its row was read. */
@@ -209,6 +211,7 @@ function described(
   const view = viewOf(body);
   const index = new Map<number, (readonly [bigint, bigint])[]>();
   const bytesByChannel = new Map<number, number>();
+  const sequences = new Map<number, number[]>();
   const offsets = [...recordOffsets(view)];
   const times: bigint[] = [];
   for (const [position, offset] of offsets.entries()) {
@@ -218,6 +221,9 @@ function described(
     const records = index.get(channelId) ?? [];
     index.set(channelId, records);
     records.push([logTimeNs, BigInt(offset)]);
+    const numbers = sequences.get(channelId) ?? [];
+    sequences.set(channelId, numbers);
+    numbers.push(recordSequence(view, offset));
     bytesByChannel.set(channelId, (bytesByChannel.get(channelId) ?? 0) + size);
     times.push(logTimeNs);
   }
@@ -225,7 +231,7 @@ function described(
   const startNs = times.reduce(earliest, first);
   const endNs = times.reduce(latest, first);
   const sizes = { bodySize: body.byteLength, crc32: bodyCrc32, compression };
-  return { origin, className, startNs, endNs, index, bytesByChannel, ...sizes };
+  return { origin, className, startNs, endNs, index, bytesByChannel, sequences, ...sizes };
 }
 
 /** One per class. Not those messages that a whole chunk across the window's start brings anyway. */

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { seededRandom } from "../../src/std/random.ts";
+import { auditRing } from "../support/audit.ts";
 import { brokenIdentities, CAMERA, describeMessage, LIGHT, MS, noise, Rig, START_NS, topicClass } from "./ring-rig.ts";
 
 const ROUNDS = 6;
@@ -60,6 +61,7 @@ test("what a commit acknowledged survives kill -9, and nothing else is handed ou
       promised.push(...expectedKeys(round, durable).lights);
       for (const key of expectedKeys(round, sent).all) possible.add(key);
       expect(durable).toBeGreaterThan(0);
+      expect(auditRing(folder)).toEqual([]);
     }
     const nowNs = START_NS + BigInt(ROUNDS) * HOUR_NS;
     const openedMs = performance.now();
