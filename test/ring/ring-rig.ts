@@ -42,6 +42,8 @@ export type RigOptions = Partial<RingOptions> & {
   readonly io?: SegmentIo;
   readonly bootId?: string;
   readonly poolBytes?: number;
+  /** One with the loss ledger's table alone unless told. */
+  readonly openJournal?: (folder: string) => Db;
 };
 
 export class Rig implements Disposable {
@@ -60,11 +62,12 @@ export class Rig implements Disposable {
     this.#ownsFolder = folder === undefined;
     this.folder = folder ?? mkdtempSync(join(tmpdir(), "lode-ring-"));
     this.clock = new ManualClock(nowNs);
-    this.journal = openDatabase(join(this.folder, "journal.db"), [createLossTable, createBootTables]);
+    const openJournal = options.openJournal ?? openLossJournal;
+    this.journal = openJournal(this.folder);
     this.ledger = new Ledger(this.journal, { log: silentLog });
     this.#classes = options.classes ?? [LIGHT, CAMERA];
     const anchor = { bootId: options.bootId ?? "boot-1", monotonicNs: 0n, wallNs: nowNs };
-    const { io, bootId: _, poolBytes = 64 * 1024 * 1024, ...ringOptions } = options;
+    const { io, bootId: _, poolBytes = 64 * 1024 * 1024, openJournal: __, ...ringOptions } = options;
     this.ring = Ring.open(
       {
         ...{ folder: this.folder, bytesMax: 1e9, reserveBytes: 0, segmentBytes: 1024 * 1024 },
@@ -154,6 +157,8 @@ export class Rig implements Disposable {
     if (this.#ownsFolder) this.remove();
   }
 }
+
+const openLossJournal = (folder: string): Db => openDatabase(join(folder, "journal.db"), [createLossTable, createBootTables]);
 
 /** `topic: received = …` of a topic whose identity does not hold; none is the promise. */
 export function brokenIdentities(rig: Rig): string[] {

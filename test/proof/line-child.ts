@@ -1,0 +1,160 @@
+/**
+ * A process to be killed: builder, ring, ledger, capture, batches, uploader and receiver as the daemon joins them, on a
+ * clock that runs as fast as it can (`fast`), with the robot's (`real`), or until everything is home (`home`).
+ *
+ * `line-child.ts FOLDER RUN fast|real|home [HEAVY_BYTES]`. It says on stdout, one write a line, before a thing may
+ * happen or after it is promised:
+ * `sent S` the robot has sent all up to step S · `durable S` a commit has all light messages up to step S ·
+ * `fired S ID` the firing of step S is committed · `window S ID` all of its pre-roll is ·
+ * `batched ID` · `end` it ended by itself. `LODE_SYNCHRONOUS=NORMAL`: the control that must lose what it promised.
+ */
+import { mkdirSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import Database from "better-sqlite3";
+import { BatchStore } from "../../src/batch/batch-store.ts";
+import { writeEpisodeBatches } from "../../src/batch/episode-batches.ts";
+import { Capture } from "../../src/capture/capture.ts";
+import { batchFolder, makeDataFolder, openJournal } from "../../src/daemon/journal.ts";
+import { readLosses } from "../../src/ledger/ledger.ts";
+import type { Episode } from "../../src/model/episode.ts";
+import { loadNative } from "../../src/native/addon.ts";
+import { RECEIVER_DEFAULTS, Receiver } from "../../src/receiver/receiver.ts";
+import { realSegmentIo } from "../../src/ring/segment-io.ts";
+import { systemClock } from "../../src/std/clock.ts";
+import { uuidV7 } from "../../src/std/uuid.ts";
+import { silentLog } from "../../src/telemetry/log.ts";
+import { UPLOADER_DEFAULTS, Uploader } from "../../src/upload/uploader.ts";
+import { Rig } from "../ring/ring-rig.ts";
+import { CHANNELS, contentOf, lineOptions, PRE_STEPS, STEP_MS, timeOf } from "./line.ts";
+
+const FLUSH_STEPS = 10;
+const COMMIT_STEPS = 50;
+const EPISODE_STEPS = 400;
+const STEPS_MAX = 1500;
+
+if (process.env.LODE_SYNCHRONOUS === "NORMAL") {
+  const { pragma } = Database.prototype;
+  Database.prototype.pragma = function (text: string, options?: Database.PragmaOptions) {
+    if (text === "synchronous = FULL") return pragma.call(this, "synchronous = NORMAL");
+    return text === "synchronous" ? 2 : pragma.call(this, text, options);
+  };
+}
+
+const [folder = "", runText = "0", pace = "fast", heavyText = "20000"] = process.argv.slice(2);
+const run = Number(runText);
+const heavyBytes = Number(heavyText);
+const say = (line: string) => void writeSync(1, `${line}\n`);
+
+const data = join(folder, "data");
+makeDataFolder(data);
+const native = loadNative();
+const io = realSegmentIo("problem" in native ? undefined : native);
+const rig = new Rig({ ...lineOptions(run), io, openJournal: () => openJournal(data) }, data, timeOf(run, 0));
+const known = new Set(rig.ring.channels.map(({ id }) => id));
+for (const added of CHANNELS) if (!known.has(added.id)) rig.addChannel(added);
+
+const sealed: Episode[] = [];
+const capture = Capture.open(rig.journal, [], {
+  ...{ ring: rig.ring, log: silentLog, bootId: lineOptions(run).bootId ?? "", lastStoredNs: rig.ring.lastStoredNs },
+  newId: () => uuidV7(Date.now()),
+  onDemand: () => {},
+  onSealed: (episode) => sealed.push(episode),
+});
+const batches = BatchStore.open(rig.journal, batchFolder(data), silentLog);
+batches.reconcile();
+
+const receiver = Receiver.open(
+  { ...RECEIVER_DEFAULTS, freeBytesMin: 0, folder: join(folder, "received"), port: 0 },
+  { clock: systemClock, log: silentLog },
+);
+const tokenFile = join(folder, "token");
+mkdirSync(folder, { recursive: true });
+receiver.removeRobot("arm-7");
+writeFileSync(tokenFile, receiver.addRobot("arm-7"));
+const { url } = await receiver.listen();
+const uploader = Uploader.open(
+  {
+    ...UPLOADER_DEFAULTS,
+    robot: "arm-7",
+    receivers: [{ url, tokenFile, publicKeys: [receiver.publicKey] }],
+    gate: { dailyBytesMax: { free: 0, metered: 0 }, linkSettledMs: 0 },
+    ...{ windows: [], meteredInterfaces: [], backOff: { baseMs: 2, maxMs: 20 } },
+  },
+  { batches, db: rig.journal, clock: systemClock, random: Math.random, log: silentLog },
+);
+const stop = new AbortController();
+const uploading = uploader.run(stop.signal);
+
+function send(step: number): void {
+  for (const { id } of CHANNELS) {
+    const bytes = contentOf(id, run, step, heavyBytes);
+    if (bytes !== undefined) rig.send(id, bytes);
+  }
+}
+
+function commit(step: number): void {
+  const { isDurable } = rig.ring.commit();
+  // What is younger than the builder's half second may still be in an open chunk.
+  if (isDurable && step >= COMMIT_STEPS) say(`durable ${step - COMMIT_STEPS}`);
+}
+
+function fire(step: number): void {
+  rig.builder.flushAll();
+  const postMs = 1000;
+  const id = capture.capture({
+    ...{ atNs: rig.nowNs, preRollMs: PRE_STEPS * STEP_MS, postRollMs: postMs, labels: {}, note: "" },
+  });
+  say(`fired ${step} ${id}`);
+  if (rig.ring.commit().isDurable) say(`durable ${step}`);
+  while (rig.ring.step(20)) {}
+  if (rig.ring.commit().isDurable) say(`window ${step} ${id}`);
+}
+
+async function writeBatches(episode: Episode): Promise<void> {
+  using reader = rig.open();
+  const { batches: made, episode: complete } = await writeEpisodeBatches(episode, reader, {
+    ...{ folder: batchFolder(data), lodeVersion: "proof", heavyClasses: new Set(["camera", "cloud"]) },
+    robot: { id: "arm-7", site: "", embodiment: "", labels: {} },
+    losses: readLosses(rig.journal, episode.startNs, episode.endNs),
+    ...{ notRecorded: [], decode: () => undefined, newId: () => uuidV7(Date.now()), nowNs: rig.nowNs },
+  });
+  capture.markBatched(complete, () => {
+    if (!batches.add(made)) throw new Error("an episode got batches twice");
+  });
+  say(`batched ${episode.id}`);
+  uploader.wake();
+}
+
+let batching = Promise.resolve();
+const isHome = () => pace === "home" && sealed.length === 0 && batches.totals().queuedCount === 0;
+const startedMs = performance.now();
+for (let step = 0; step < STEPS_MAX; step += 1) {
+  send(step);
+  if (step % FLUSH_STEPS === 0) {
+    say(`sent ${step}`);
+    rig.builder.flush(rig.nowNs);
+    capture.tick(rig.nowNs);
+    rig.ring.step(5);
+    while (sealed.length > 0) {
+      const episode = sealed.shift();
+      if (episode !== undefined) batching = batching.then(() => writeBatches(episode));
+    }
+    if (pace === "home") await batching;
+    await nextTurn();
+  }
+  if (step % COMMIT_STEPS === 0) commit(step);
+  if (pace !== "home" && step % EPISODE_STEPS === 200) fire(step);
+  if (pace === "home" && step > 300 && isHome()) break;
+  if (pace === "real") await sleep(Math.max(0, startedMs + step * STEP_MS - performance.now()));
+  rig.clock.advanceMs(STEP_MS);
+}
+rig.builder.flushAll();
+await batching;
+while (pace === "home" && !isHome()) await sleep(5);
+stop.abort();
+await uploading;
+uploader[Symbol.dispose]();
+await receiver[Symbol.asyncDispose]();
+rig[Symbol.dispose]();
+say("end");

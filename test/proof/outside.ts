@@ -1,0 +1,80 @@
+/** What a killed line had said before: the ledger outside of it, by run. */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+
+export type Fired = { readonly run: number; readonly step: number; readonly id: string; isWindowDurable: boolean };
+
+export type Run = {
+  readonly run: number;
+  /** The robot had sent all up to this step. */
+  sent: number;
+  /** A commit had all light messages up to this step; -1: none yet. */
+  durable: number;
+  readonly fired: Fired[];
+  readonly batched: string[];
+  end: "killed" | "failpoint" | "itself";
+};
+
+export type RunOptions = {
+  readonly folder: string;
+  readonly run: number;
+  readonly pace: "fast" | "real" | "home";
+  /** Armed in the child. */
+  readonly failpoint?: string;
+  /** `kill -9` so long after its first `durable`. */
+  readonly killAfterMs?: number;
+  readonly heavyBytes?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Told of every line as it comes, and of the process once. */
+  readonly onLine?: (line: string) => void;
+  readonly onStart?: (pid: number) => void;
+};
+
+/** A child that hangs is a failure of its own. */
+const DEADLINE_MS = 60_000;
+
+/** Runs the line until it ends, however it does. Throws when it ends in another way than it was told to. */
+export async function runLine(options: RunOptions): Promise<Run> {
+  const { folder, run, pace, failpoint, killAfterMs, heavyBytes = 20_000 } = options;
+  const env = { ...process.env, ...options.env, ...(failpoint === undefined ? {} : { LODE_FAILPOINT: failpoint }) };
+  const script = join(import.meta.dirname, "line-child.ts");
+  const child = spawn(process.execPath, [script, folder, String(run), pace, String(heavyBytes)], { env });
+  const told: Run = { run, sent: -1, durable: -1, fired: [], batched: [], end: "itself" };
+  let isKilledByUs = false;
+  let [rest, errors] = ["", ""];
+  const kill = () => {
+    isKilledByUs = true;
+    child.kill("SIGKILL");
+  };
+  const deadline = setTimeout(() => child.kill("SIGABRT"), DEADLINE_MS);
+  let timer: NodeJS.Timeout | undefined;
+  child.stderr.on("data", (text: Buffer) => {
+    errors += text;
+  });
+  child.stdout.on("data", (text: Buffer) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      note(told, line);
+      options.onLine?.(line);
+    }
+    if (killAfterMs !== undefined && told.durable >= 0) timer ??= setTimeout(kill, killAfterMs);
+  });
+  options.onStart?.(child.pid ?? 0);
+  await new Promise((resolve) => child.once("close", resolve));
+  clearTimeout(deadline);
+  clearTimeout(timer);
+  if (child.signalCode === "SIGKILL") told.end = isKilledByUs ? "killed" : "failpoint";
+  else if (child.exitCode !== 0 || rest !== "")
+    throw new Error(`The line ended with ${child.exitCode ?? child.signalCode} at ${failpoint}: ${errors}`);
+  return told;
+}
+
+function note(told: Run, line: string): void {
+  const [word, first = "", id = ""] = line.split(" ");
+  if (word === "sent") told.sent = Number(first);
+  if (word === "durable") told.durable = Number(first);
+  if (word === "fired") told.fired.push({ run: told.run, step: Number(first), id, isWindowDurable: false });
+  if (word === "window") for (const fired of told.fired) if (fired.id === id) fired.isWindowDurable = true;
+  if (word === "batched") told.batched.push(first);
+}

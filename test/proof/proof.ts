@@ -1,0 +1,38 @@
+/**
+ * The long forms of the proofs of the durability contract: `npm run proof -- NAME [--runs N] [--seed N]`. Exit 1: a
+ * promise was broken; what is printed names it, with what repeats it.
+ */
+import { parseArgs } from "node:util";
+import { failpointNames, proveKill } from "./kill.ts";
+
+type Proof = (options: { readonly runs: number; readonly seed: number }) => Promise<readonly string[]>;
+
+/** Each prints what it found and returns its problems. */
+const PROOFS: Readonly<Record<string, { readonly runs: number; readonly prove: Proof }>> = {
+  kill: {
+    runs: 1000,
+    prove: async (options) => {
+      const { runs, ends, hit, problems } = await proveKill(options);
+      const missed = failpointNames().filter((name) => !hit.has(name));
+      console.log(`${runs} runs: ${ends.failpoint} ended at one of ${hit.size} failpoints, ${ends.killed} at random`);
+      return [...problems, ...missed.map((name) => `failpoint ${name} was never reached`)];
+    },
+  },
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: "string" }, seed: { type: "string", default: String(Date.now() % 1_000_000) } },
+});
+const [name = ""] = positionals;
+const proof = PROOFS[name];
+if (proof === undefined) {
+  console.error(`Which proof? One of ${Object.keys(PROOFS).join(", ")}.`);
+  process.exit(2);
+}
+console.log(`${name}, seed ${values.seed}`);
+const startedMs = performance.now();
+const problems = await proof.prove({ runs: Number(values.runs ?? proof.runs), seed: Number(values.seed) });
+console.log(`${problems.length} problems, ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
+for (const problem of problems.slice(0, 50)) console.log(problem);
+process.exitCode = problems.length > 0 ? 1 : 0;
