@@ -86,7 +86,8 @@ export async function proveKill(options: { readonly runs: number; readonly seed:
   await Promise.all([lane(), lane()]);
   // What settles a crash is not reached behind an end that left nothing to settle.
   const hit = results.reduce(joined).hit;
-  for (const failpoint of names.filter((name) => !hit.has(name))) chains.push([{ killAfterMs: 100 }, { failpoint }]);
+  for (const failpoint of names.slice(0, turn).filter((name) => !hit.has(name)))
+    chains.push([{ killAfterMs: 100 }, { failpoint }]);
   await Promise.all([lane(), lane()]);
   return results.reduce(joined);
 }

@@ -158,7 +158,8 @@ export class Rig implements Disposable {
   }
 }
 
-const openLossJournal = (folder: string): Db => openDatabase(join(folder, "journal.db"), [createLossTable, createBootTables]);
+const openLossJournal = (folder: string): Db =>
+  openDatabase(join(folder, "journal.db"), [createLossTable, createBootTables]);
 
 /** `topic: received = …` of a topic whose identity does not hold; none is the promise. */
 export function brokenIdentities(rig: Rig): string[] {
