@@ -1,17 +1,27 @@
 /**
  * What is owed to the disk: chunks in memory that an episode wants there, or that a full or broken disk refused.
  *
- * They stand in the order in which they are written: lowest rank first, then nearest to their focus, then as they
- * came; what is too much goes from the other end. The list knows its bytes but not its bound, and counts nothing:
- * whoever takes a chunk out answers for it. Nothing here survives the process.
+ * They stand in the order in which they are written, and the least valuable can be taken out; both orders are those of
+ * `value.ts`. The list knows its bytes but not its bound, and counts nothing: whoever takes a chunk out answers for
+ * it. Nothing here survives the process.
  */
 import { type PackedChunk, touches } from "./packed-chunk.ts";
+import { compareUrgency, compareWorth, LIGHT_RANK } from "./value.ts";
 
-type Owed = { readonly chunk: PackedChunk; readonly rank: number; readonly distanceNs: bigint };
+type Owed = {
+  readonly chunk: PackedChunk;
+  readonly rank: number;
+  readonly isHeld: boolean;
+  readonly distanceNs: bigint;
+};
+
+/** Whether an episode holds the chunk now. */
+type IsHeld = (chunk: PackedChunk) => boolean;
 
 export class Backlog {
   #entries: Owed[] = [];
   #bytes = 0;
+  #lightBytes = 0;
 
   get length(): number {
     return this.#entries.length;
@@ -22,27 +32,46 @@ export class Backlog {
     return this.#bytes;
   }
 
-  /** Keeps the chunk, whose payload must be its own. The focus is an instant of log time. */
-  add(chunk: PackedChunk, rank: number, focusNs: bigint): void {
-    const entry = { chunk, rank, distanceNs: distanceNs(chunk, focusNs) };
-    const index = this.#entries.findLastIndex((other) => !isWorthMore(entry, other));
-    this.#entries.splice(index + 1, 0, entry);
-    this.#bytes += chunk.payload.length;
+  /** Of the payloads of rank 0. */
+  get lightBytes(): number {
+    return this.#lightBytes;
   }
 
-  /** Takes out the least valuable chunk; undefined: there is none. */
-  takeLeast(): PackedChunk | undefined {
-    const chunk = this.#entries.pop()?.chunk;
-    this.#bytes -= chunk?.payload.length ?? 0;
-    return chunk;
+  /** Keeps the chunk, whose payload must be its own. The focus is an instant of log time; undefined: nobody holds it. */
+  add(chunk: PackedChunk, rank: number, focusNs: bigint | undefined): void {
+    const distance = focusNs === undefined ? 0n : distanceNs(chunk, focusNs);
+    const entry = { chunk, rank, isHeld: focusNs !== undefined, distanceNs: distance };
+    const index = this.#entries.findLastIndex((other) => compareUrgency(other, entry) <= 0);
+    this.#entries.splice(index + 1, 0, entry);
+    this.#count(entry, 1);
+  }
+
+  /** Takes out the least valuable chunk, of those above rank 0 if told; undefined: there is none. */
+  takeLeast(isHeld: IsHeld, isHeavyOnly = false): PackedChunk | undefined {
+    const worthOf = (owed: Owed) => {
+      const { kind, startNs } = owed.chunk;
+      return { ...owed, kind, startNs, isHeld: isHeld(owed.chunk) };
+    };
+    let least: (Owed & ReturnType<typeof worthOf>) | undefined;
+    let leastIndex = -1;
+    this.#entries.forEach((entry, index) => {
+      if (isHeavyOnly && entry.rank <= LIGHT_RANK) return;
+      const worth = worthOf(entry);
+      if (least !== undefined && compareWorth(worth, least) >= 0) return;
+      least = worth;
+      leastIndex = index;
+    });
+    const [taken] = leastIndex < 0 ? [] : this.#entries.splice(leastIndex, 1);
+    if (taken !== undefined) this.#count(taken, -1);
+    return taken?.chunk;
   }
 
   /** Takes out the chunks that touch the range. */
   takeWithin(startNs: bigint, endNs: bigint): PackedChunk[] {
-    const taken = this.#entries.map(({ chunk }) => chunk).filter((chunk) => touches(chunk, startNs, endNs));
+    const taken = this.#entries.filter(({ chunk }) => touches(chunk, startNs, endNs));
     this.#entries = this.#entries.filter(({ chunk }) => !touches(chunk, startNs, endNs));
-    for (const { payload } of taken) this.#bytes -= payload.length;
-    return taken;
+    for (const entry of taken) this.#count(entry, -1);
+    return taken.map(({ chunk }) => chunk);
   }
 
   touches(startNs: bigint, endNs: bigint): boolean {
@@ -57,18 +86,21 @@ export class Backlog {
     const left: Owed[] = [];
     let bytes = 0;
     for (const entry of this.#entries) {
-      if (bytes < bytesMax && take(entry.chunk)) bytes += entry.chunk.payload.length;
-      else left.push(entry);
+      if (bytes < bytesMax && take(entry.chunk)) {
+        bytes += entry.chunk.payload.length;
+        this.#count(entry, -1);
+      } else left.push(entry);
     }
     const count = this.#entries.length - left.length;
     this.#entries = left;
-    this.#bytes -= bytes;
     return count;
   }
-}
 
-function isWorthMore(a: Owed, b: Owed): boolean {
-  return a.rank === b.rank ? a.distanceNs < b.distanceNs : a.rank < b.rank;
+  #count({ chunk, rank }: Owed, sign: 1 | -1): void {
+    const bytes = sign * chunk.payload.length;
+    this.#bytes += bytes;
+    if (rank <= LIGHT_RANK) this.#lightBytes += bytes;
+  }
 }
 
 /** From the focus to the nearest instant of the chunk. */

@@ -3,14 +3,13 @@
  *
  * Buffers are shared memory in powers of two, used again and again: transferred ones count as garbage of the thread
  * they leave, which at 22 MB/s kept V8's collector busier than everything else. A message larger than the largest gets
- * a plain buffer of its own, to be transferred. When the pool is full the least valuable classes are refused first:
- * a part of it is kept for rank 0 and a smaller one for rank 1. The caller of `take` counts what it then drops.
+ * a plain buffer of its own, to be transferred. When the pool is full the least valuable classes are refused first
+ * (`shareInFlight`). The caller of `take` counts what it then drops.
  */
+import { shareInFlight } from "./value.ts";
 
 export const BUFFER_BYTES_MIN = 64 * 1024;
 export const BUFFER_BYTES_MAX = 2 * 1024 * 1024;
-/** Of the pool's bytes, what a class of rank 0, 1 and any other may fill. */
-const SHARE_BY_RANK = [1, 0.85, 0.7] as const;
 
 export class BufferPool {
   readonly #bytesMax: number;
@@ -34,8 +33,7 @@ export class BufferPool {
   /** A buffer of at least `sizeBytes`, or undefined: the pool is full for this rank. */
   take(sizeBytes: number, rank: number): ArrayBufferLike | undefined {
     const size = sizeBytes > BUFFER_BYTES_MAX ? sizeBytes : powerOfTwo(sizeBytes);
-    const share = SHARE_BY_RANK[rank] ?? 0.7;
-    if (this.#takenBytes + size > this.#bytesMax * share) return undefined;
+    if (this.#takenBytes + size > this.#bytesMax * shareInFlight(rank)) return undefined;
     this.#takenBytes += size;
     if (size > BUFFER_BYTES_MAX) return new ArrayBuffer(size);
     const recycled = this.#free.get(size)?.pop();
