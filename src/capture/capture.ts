@@ -33,7 +33,7 @@ interface HoldingRing {
   promote(startNs: bigint, endNs: bigint, focusNs: bigint): void;
   setFullRate(isOn: boolean): void;
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
-  durabilityOf(startNs: bigint, endNs: bigint): "durable" | "waiting" | "refused";
+  durabilityOf(startNs: bigint, endNs: bigint): "durable" | "waiting" | "refused" | "ring_full";
   /** What is still on its way is dropped, and counted. */
   giveUp(startNs: bigint, endNs: bigint): void;
 }
@@ -57,10 +57,11 @@ export type CaptureDeps = {
 const SETTLE_NS = 1_500_000_000n;
 
 /**
- * A disk that refuses what a sealed window still owes it gets this long. Longer would not always help: a ring whose
- * bound is filled by this episode's own hold takes no more until its batch files are written without the rest.
+ * How long a sealed window waits for what is still owed of it: for a disk that refuses, a minute; for a ring in which
+ * nothing may go, a few seconds, since only this episode's own files, written without the rest, may make room there,
+ * and newer data is shed meanwhile.
  */
-const REFUSED_NS_MAX = 60_000_000_000n;
+const REFUSED_NS_MAX = { refused: 60_000_000_000n, ring_full: 5_000_000_000n };
 
 /** An episode's last word is in its last command; more than this only repeats it. */
 const UNRECORDED_MAX = 1000;
@@ -228,10 +229,10 @@ export class Capture {
     const { ring, log } = this.#deps;
     const durability = ring.durabilityOf(startNs, endNs);
     if (durability === "durable") this.#refusedSinceNs.delete(id);
-    if (durability !== "refused") return durability === "durable";
+    if (durability === "durable" || durability === "waiting") return durability === "durable";
     const sinceNs = this.#refusedSinceNs.get(id) ?? nowNs;
     this.#refusedSinceNs.set(id, sinceNs);
-    if (nowNs - sinceNs < REFUSED_NS_MAX) return false;
+    if (nowNs - sinceNs < REFUSED_NS_MAX[durability]) return false;
     this.#refusedSinceNs.delete(id);
     log.error("The disk did not take all of an episode; what it owes is dropped.", { episode_id: id });
     ring.giveUp(startNs, endNs);

@@ -39,8 +39,7 @@ function sourceText({ source }: Status): string {
 
 function ringText({ ring }: Status): string {
   const state = ring.state === "ok" ? "" : ` · ${paint("red", ring.state)}`;
-  const forecast = ring.hours_left === undefined ? "" : `, full in ${formatDuration(ring.hours_left * 3.6e6)}`;
-  return `${formatBytes(ring.size_bytes)} of ${formatBytes(ring.size_bytes_max)} on disk, ${formatBytes(ring.memory_bytes)} in memory${forecast} · ${ring.folder}${state}`;
+  return `${formatBytes(ring.size_bytes)} of ${formatBytes(ring.size_bytes_max)} on disk, ${formatBytes(ring.memory_bytes)} in memory · ${ring.folder}${state}`;
 }
 
 function classText(entry: Status["ring"]["classes"][number]): string {

@@ -48,6 +48,12 @@ const topicClass = z.strictObject({
   memory_bytes_max: bytes.default(256e6).describe("the memory tier's budget for this class"),
   disk_ms_max: durationMs.default(0).describe("age at which the disk tier drops it; 0: only the ring's own bound"),
   disk_bytes_max: bytes.default(0).describe("the disk tier's budget for this class; 0: only the ring's own bound"),
+  disk_share_max: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe("what it keeps of a full ring; beyond it, it goes first, before any other class"),
   queue_length: z.number().int().min(1).max(10_000).default(200).describe("rosbridge queue_length on subscribing"),
 });
 
@@ -96,9 +102,15 @@ const budget = z.strictObject({
 });
 
 const DEFAULT_CLASSES = {
-  light: { rank: 0, tier: "disk", queue_length: 200 },
-  camera: { rank: 50, tier: "memory", baseline_hz: 1, memory_ms: 30_000, memory_bytes_max: 256e6, queue_length: 8 },
-  cloud: { rank: 60, tier: "memory", baseline_hz: 0.5, memory_ms: 20_000, memory_bytes_max: 192e6, queue_length: 4 },
+  light: { rank: 0, tier: "disk", disk_share_max: 0.7, queue_length: 200 },
+  camera: {
+    ...{ rank: 50, tier: "memory", baseline_hz: 1, disk_share_max: 0.2, queue_length: 8 },
+    ...{ memory_ms: 30_000, memory_bytes_max: 256e6 },
+  },
+  cloud: {
+    ...{ rank: 60, tier: "memory", baseline_hz: 0.5, disk_share_max: 0.1, queue_length: 4 },
+    ...{ memory_ms: 20_000, memory_bytes_max: 192e6 },
+  },
   debug: { rank: 80, tier: "memory", baseline_hz: 0, memory_ms: 15_000, memory_bytes_max: 64e6, queue_length: 8 },
 } as const;
 

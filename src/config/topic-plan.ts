@@ -39,6 +39,7 @@ export function topicClasses(topics: Config["topics"]): ReadonlyMap<string, Topi
       memoryBytesMax: entry.memory_bytes_max,
       diskMsMax: entry.disk_ms_max,
       diskBytesMax: entry.disk_bytes_max,
+      diskShareMax: entry.disk_share_max,
       queueLength: entry.queue_length,
     },
   ]);

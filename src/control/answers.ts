@@ -26,8 +26,6 @@ export type StatusAnswer = {
     readonly sizeBytes: number;
     readonly sizeBytesMax: number;
     readonly memoryBytes: number;
-    /** Until it is full at the rate so far; undefined: full, or too early to say. */
-    readonly hoursLeft: number | undefined;
     readonly state: string;
     readonly classes: readonly ClassStatus[];
   };

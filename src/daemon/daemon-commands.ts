@@ -85,7 +85,6 @@ export class DaemonCommands implements Commands {
         sizeBytes: store.ring.diskBytes,
         sizeBytesMax: store.ring.diskBytesMax,
         memoryBytes: store.ring.memoryBytes,
-        hoursLeft: store.ring.hoursLeft,
         state: store.ring.isDiskRefusing ? "the disk takes no more; capture goes on in memory" : "ok",
         classes: store.ring.classes,
       },

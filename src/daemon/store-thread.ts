@@ -13,7 +13,7 @@ import { topicClasses } from "../config/topic-plan.ts";
 import { Ledger, type TopicCounts } from "../ledger/ledger.ts";
 import type { Batch } from "../model/batch.ts";
 import type { Channel } from "../model/channel.ts";
-import type { BootAnchor } from "../model/chunk.ts";
+import type { BootAnchor, RawChunk } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
 import type { CapturePolicy } from "../model/rule-event.ts";
@@ -103,22 +103,45 @@ ingestPort.on("message", (note: IngestToStore) => {
     case "channel":
       return ring.declareChannel(note.channel);
     case "chunk":
-      ring.append(note.chunk);
-      return toIngest({ kind: "buffer", buffer: note.chunk.buffer }, transferOf(note.chunk.buffer));
+      return ring.receive(note.chunk) ? giveBack(note.chunk) : appendSoon();
     case "key_frame":
       return ring.noteKeyFrame(note.channelId, note.atNs);
     case "event":
-      capture.onEvent(note.event);
+      capture.onEvent(note.event); // heavy chunks that came before it and wait find its hold
       tell({ kind: "event", event: note.event, episode: capture.openEpisode() });
       return commit();
     case "loss":
       return ledger.drop(note.loss);
     case "end":
+      while (appendNext()) {}
       return ended.resolve();
     default:
       return unreachable(note);
   }
 });
+
+let isAppending = false;
+
+/** One heavy chunk a turn of the event loop: what comes meanwhile is received first, and light ones overtake. */
+function appendSoon(): void {
+  if (isAppending) return;
+  isAppending = true;
+  setImmediate(() => {
+    isAppending = false;
+    if (appendNext()) appendSoon();
+  });
+}
+
+/** False: none has come. */
+function appendNext(): boolean {
+  const chunk = ring.appendNext();
+  if (chunk !== undefined) giveBack(chunk);
+  return chunk !== undefined;
+}
+
+function giveBack({ buffer }: RawChunk): void {
+  toIngest({ kind: "buffer", buffer }, transferOf(buffer));
+}
 
 function commit(): void {
   ring.commit();

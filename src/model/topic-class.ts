@@ -13,6 +13,8 @@ export type TopicClass = {
   /** What the disk tier keeps; 0 = no bound but the ring's own. */
   readonly diskMsMax: number;
   readonly diskBytesMax: number;
+  /** What it keeps of a full ring, 0 to 1; beyond it, it goes first. */
+  readonly diskShareMax: number;
   /** rosbridge `queue_length` on subscribing: an unbounded one lets one stalled client stop the topic for everybody. */
   readonly queueLength: number;
 };

@@ -6,7 +6,7 @@
  * it. Nothing here survives the process.
  */
 import { type PackedChunk, touches } from "./packed-chunk.ts";
-import { compareUrgency, compareWorth, LIGHT_RANK } from "./value.ts";
+import { compareUrgency, compareWorth, LIGHT_RANK, type Worth } from "./value.ts";
 
 type Owed = {
   readonly chunk: PackedChunk;
@@ -14,9 +14,6 @@ type Owed = {
   readonly isHeld: boolean;
   readonly distanceNs: bigint;
 };
-
-/** Whether an episode holds the chunk now. */
-type IsHeld = (chunk: PackedChunk) => boolean;
 
 export class Backlog {
   #entries: Owed[] = [];
@@ -46,32 +43,25 @@ export class Backlog {
     this.#count(entry, 1);
   }
 
-  /** Takes out the least valuable chunk, of those above rank 0 if told; undefined: there is none. */
-  takeLeast(isHeld: IsHeld, isHeavyOnly = false): PackedChunk | undefined {
-    const worthOf = (owed: Owed) => {
-      const { kind, startNs } = owed.chunk;
-      return { ...owed, kind, startNs, isHeld: isHeld(owed.chunk) };
-    };
-    let least: (Owed & ReturnType<typeof worthOf>) | undefined;
-    let leastIndex = -1;
-    this.#entries.forEach((entry, index) => {
-      if (isHeavyOnly && entry.rank <= LIGHT_RANK) return;
-      const worth = worthOf(entry);
-      if (least !== undefined && compareWorth(worth, least) >= 0) return;
-      least = worth;
-      leastIndex = index;
-    });
-    const [taken] = leastIndex < 0 ? [] : this.#entries.splice(leastIndex, 1);
-    if (taken !== undefined) this.#count(taken, -1);
-    return taken?.chunk;
+  /** The least valuable, of those above rank 0 if told; `isHeld` knows of later holds. undefined: there is none. */
+  least(isHeld: (chunk: PackedChunk) => boolean, isHeavyOnly = false): Owed | undefined {
+    let least: (Owed & Worth) | undefined;
+    for (const entry of this.#entries) {
+      if (isHeavyOnly && entry.rank <= LIGHT_RANK) continue;
+      const { kind, startNs } = entry.chunk;
+      const candidate = { ...entry, kind, startNs, isHeld: entry.isHeld || isHeld(entry.chunk) };
+      if (least === undefined || compareWorth(candidate, least) < 0) least = candidate;
+    }
+    return least;
+  }
+
+  remove(chunk: PackedChunk): void {
+    this.#take((entry) => entry.chunk === chunk);
   }
 
   /** Takes out the chunks that touch the range. */
   takeWithin(startNs: bigint, endNs: bigint): PackedChunk[] {
-    const taken = this.#entries.filter(({ chunk }) => touches(chunk, startNs, endNs));
-    this.#entries = this.#entries.filter(({ chunk }) => !touches(chunk, startNs, endNs));
-    for (const entry of taken) this.#count(entry, -1);
-    return taken.map(({ chunk }) => chunk);
+    return this.#take(({ chunk }) => touches(chunk, startNs, endNs));
   }
 
   touches(startNs: bigint, endNs: bigint): boolean {
@@ -94,6 +84,13 @@ export class Backlog {
     const count = this.#entries.length - left.length;
     this.#entries = left;
     return count;
+  }
+
+  #take(isTaken: (entry: Owed) => boolean): PackedChunk[] {
+    const taken = this.#entries.filter(isTaken);
+    this.#entries = this.#entries.filter((entry) => !isTaken(entry));
+    for (const entry of taken) this.#count(entry, -1);
+    return taken.map(({ chunk }) => chunk);
   }
 
   #count({ chunk, rank }: Owed, sign: 1 | -1): void {

@@ -10,6 +10,7 @@ const CODES = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG", "ring_full"]
 export class DiskRefusal {
   readonly #log: Log;
   #reason: string | undefined;
+  #isRingFull = false;
 
   constructor(log: Log) {
     this.#log = log;
@@ -24,12 +25,19 @@ export class DiskRefusal {
     return this.#reason;
   }
 
+  /** Of what is on its way. */
+  get durability(): "waiting" | "refused" | "ring_full" {
+    if (!this.isOn) return "waiting";
+    return this.#isRingFull ? "ring_full" : "refused";
+  }
+
   /** Returns the refusal in words. Throws what is none. */
   note(error: unknown): string {
     if (!isRefusal(error)) throw error;
     const reason = describeError(error);
     if (!this.isOn) this.#log.error("The disk takes no more; capture goes on in memory.", { reason });
     this.#reason = reason;
+    this.#isRingFull = codeOf(error) === "ring_full";
     return reason;
   }
 
@@ -41,6 +49,10 @@ export class DiskRefusal {
 }
 
 function isRefusal(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const code = codeOf(error);
   return CODES.has(code) || /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN)/.test(code);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "";
 }

@@ -22,14 +22,12 @@ export class DiskSpace {
   readonly #db: Db;
   readonly #segments: SegmentFiles;
   readonly #pageBytes: number;
-  readonly #openedUsedBytes: number;
 
   constructor(options: DiskSpaceOptions, db: Db, segments: SegmentFiles) {
     this.#options = options;
     this.#db = db;
     this.#segments = segments;
     this.#pageBytes = this.#pragma("page_size");
-    this.#openedUsedBytes = this.usedBytes;
   }
 
   get usedBytes(): number {
@@ -56,17 +54,19 @@ export class DiskSpace {
     return this.#segments.freeBytes > 0 ? 0 : this.#options.segmentBytes;
   }
 
-  /** Until the bound is reached at the rate since opening, `hours` ago; undefined: full, or too early to say. */
-  hoursLeft(hours: number): number | undefined {
-    const perHour = (this.usedBytes - this.#openedUsedBytes) / hours;
-    const left = this.#options.bytesMax - this.usedBytes;
-    return hours > 1 / 60 && perHour > 0 && left > 0 ? left / perHour : undefined;
+  /** What the ring may use as things are: its bound, or less where others fill the file system. */
+  get capacityBytes(): number {
+    return this.usedBytes - this.excess(0);
   }
 
-  /** By how much the ring with `bytes` more would be over its bound, or the disk under its reserve. */
-  excess(bytes: number): number {
+  /**
+   * By how much the ring with `bytes` more would be over its bound, or the disk under its reserve; negative: so much is
+   * left. Bytes that go into the ring's own files do not make the disk fuller.
+   */
+  excess(bytes: number, isNewFile = true): number {
     const { bytesMax, reserveBytes } = this.#options;
-    return Math.max(this.usedBytes + bytes - bytesMax, reserveBytes + bytes - this.freeOnDiskBytes);
+    const overBound = this.usedBytes + bytes - bytesMax;
+    return isNewFile ? Math.max(overBound, reserveBytes + bytes - this.freeOnDiskBytes) : overBound;
   }
 
   isFileTooLarge(bytes: number): boolean {

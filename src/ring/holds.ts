@@ -27,6 +27,10 @@ export class Holds {
     return until;
   }
 
+  holds({ startNs, endNs }: Range): boolean {
+    return this.heldUntil(startNs, endNs) !== undefined;
+  }
+
   /** The held ranges without overlap, in order. */
   merged(): Range[] {
     const sorted = [...this.#ranges.values()].sort(

@@ -46,6 +46,15 @@ export class MemoryTier {
     return taken;
   }
 
+  /** Takes out the oldest chunk of the class worth least. */
+  takeLeast(): PackedChunk | undefined {
+    const filled = [...this.#shelves.values()].filter(({ chunks }) => chunks.length > 0);
+    const [least] = filled.sort((a, b) => b.topicClass.rank - a.topicClass.rank);
+    const chunk = least?.chunks.shift();
+    if (least !== undefined && chunk !== undefined) least.bytes -= sizeOf(chunk);
+    return chunk;
+  }
+
   get bytesMax(): number {
     let bytes = 0;
     for (const { topicClass } of this.#shelves.values()) bytes += topicClass.memoryBytesMax;

@@ -1,9 +1,9 @@
 /**
- * Retention: the one policy of what goes from the disk tier.
+ * Retention: what goes from the disk tier, in the order of `value.ts`.
  *
  * 1. A class over its own bound in bytes or age gives its oldest chunks.
- * 2. The ring over its bound, or the file system under its reserve: the class worth least (highest rank) that has
- *    anything evictable gives its oldest chunks; free segment files go back to the file system.
+ * 2. The ring over its bound, or the file system under its reserve: the class worth least that has anything evictable
+ *    gives its oldest chunks, for what is worth no less; free segment files go back to the file system.
  * A chunk that touches a held range is never touched. Each step is one small transaction: rows, totals, segments
  * and counters go together.
  */
@@ -13,9 +13,10 @@ import { nsOfMs } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { ChunkRow, ChunkTable } from "./chunk-table.ts";
 import type { DiskSpace } from "./disk-space.ts";
-import type { Holds } from "./holds.ts";
+import type { Holds, Range } from "./holds.ts";
 import { accountedCount } from "./packed-chunk.ts";
 import type { SegmentFiles } from "./segment-files.ts";
+import { type ClassOnDisk, isOverShare, LIGHT_RANK, LIGHT_SHARE_OF_RING, leavingOrder } from "./value.ts";
 
 /** Chunks a transaction deletes at most: a few milliseconds. */
 const CHUNKS_PER_STEP = 64;
@@ -35,12 +36,21 @@ export type RetentionDeps = {
   readonly countEvicted: (bootId: string, channelId: number, count: number) => void;
 };
 
+/** What something must go for. */
+type Newcomer = { readonly rank: number; readonly isHeld: boolean };
+/** The bound itself. */
+const ANYTHING: Newcomer = { rank: LIGHT_RANK, isHeld: true };
+/** Who will want the room that is kept ready. */
+const SOMETHING_HEAVY: Newcomer = { rank: LIGHT_RANK + 1, isHeld: false };
+
 export class Retention {
   readonly #deps: RetentionDeps;
+  readonly #classesByName: ReadonlyMap<string, TopicClass>;
   #lookedNs = -REST_NS;
 
   constructor(deps: RetentionDeps) {
     this.#deps = deps;
+    this.#classesByName = new Map(deps.classes.map((topicClass) => [topicClass.name, topicClass]));
   }
 
   /** Does one step if anything is due, looking once a second. True: it did, and there may be more. */
@@ -59,28 +69,55 @@ export class Retention {
       if (excess > 0 && this.#evict(this.#oldest(name, excess))) return true;
       if (diskMsMax > 0 && this.#evict(this.#expired(name, diskMsMax))) return true;
     }
-    return this.#makeRoom(this.#deps.space.headroomBytes);
+    const { headroomBytes } = this.#deps.space;
+    return this.#makeRoom(0, ANYTHING, true) || this.#makeRoom(headroomBytes, SOMETHING_HEAVY, true);
   }
 
-  /** Evicts until so many bytes more are allowed. False: nothing is left that may go. */
-  makeRoomFor(bytes: number): boolean {
-    while (this.#deps.space.excess(bytes) > 0) if (!this.#makeRoom(bytes)) return false;
+  /** Evicts until so many bytes more are allowed. False: nothing is left that may go for the chunk. */
+  makeRoomFor(bytes: number, chunk: Range & { readonly className: string }, isNewFile: boolean): boolean {
+    const rank = this.#rankOf(chunk.className);
+    const newcomer = { rank, isHeld: this.#deps.holds.holds(chunk) };
+    const needed = bytes + (rank > LIGHT_RANK ? this.#unusedLightShare() : 0);
+    while (this.#deps.space.excess(needed, isNewFile) > 0)
+      if (!this.#makeRoom(needed, newcomer, isNewFile)) return false;
     return true;
   }
 
-  #makeRoom(bytes: number): boolean {
+  #makeRoom(bytes: number, newcomer: Newcomer, isNewFile: boolean): boolean {
     const { space } = this.#deps;
-    if (space.isFileTooLarge(bytes) && space.giveBack()) return true;
-    const excess = space.excess(bytes);
-    return excess > 0 && this.#namesByValue().some((name) => this.#evict(this.#oldest(name, excess)));
+    if (isNewFile && space.isFileTooLarge(bytes) && space.giveBack()) return true;
+    const excess = space.excess(bytes, isNewFile);
+    return excess > 0 && this.#namesToGo(newcomer).some((name) => this.#evict(this.#oldest(name, excess)));
   }
 
-  /** Least value first; a class that the configuration no longer knows is worth nothing. */
-  #namesByValue(): string[] {
-    const rankOf = new Map(this.#deps.classes.map((topicClass) => [topicClass.name, topicClass.rank]));
-    const rank = (name: string) => rankOf.get(name) ?? Number.POSITIVE_INFINITY;
-    const names = [...this.#deps.chunks.totals.keys()].filter((name) => this.#bytesOf(name) > 0);
-    return names.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(b) - rank(a)));
+  /** The classes whose chunks may go for the newcomer, the least valuable first. */
+  #namesToGo({ rank, isHeld }: Newcomer): string[] {
+    const { chunks, space } = this.#deps;
+    const { capacityBytes } = space;
+    const all = [...chunks.totals].map(([name, { bytes }]) => this.#classOnDisk(name, bytes));
+    const isLightSpare = this.#unusedLightShare() === 0;
+    const mayGo = (other: ClassOnDisk) =>
+      other.rank >= rank || isOverShare(other, capacityBytes) || (isHeld && (other.rank > LIGHT_RANK || isLightSpare));
+    return leavingOrder(all, capacityBytes)
+      .filter(mayGo)
+      .map(({ name }) => name);
+  }
+
+  /** What is kept of the ring for rank 0 and not yet used by it. */
+  #unusedLightShare(): number {
+    const { chunks, space } = this.#deps;
+    let unused = space.capacityBytes * LIGHT_SHARE_OF_RING;
+    for (const [name, { bytes }] of chunks.totals) if (this.#rankOf(name) === LIGHT_RANK) unused -= bytes;
+    return Math.max(0, unused);
+  }
+
+  #classOnDisk(name: string, bytes: number): ClassOnDisk {
+    return { name, rank: this.#rankOf(name), bytes, shareMax: this.#classesByName.get(name)?.diskShareMax ?? 1 };
+  }
+
+  /** A class that the configuration no longer knows is worth nothing. */
+  #rankOf(name: string): number {
+    return this.#classesByName.get(name)?.rank ?? Number.POSITIVE_INFINITY;
   }
 
   #bytesOf(name: string): number {

@@ -20,8 +20,6 @@ export type RingStatus = {
   readonly diskBytesMax: number;
   /** Free on the file system. */
   readonly freeBytes: number;
-  /** Until the bound is reached at the rate since opening; undefined: full, or too early to say. */
-  readonly hoursLeft: number | undefined;
   readonly memoryBytes: number;
   /** In memory, and on its way to the disk. */
   readonly backlogBytes: number;

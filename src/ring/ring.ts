@@ -20,7 +20,7 @@ import { assert } from "../std/assert.ts";
 import type { Clock } from "../std/clock.ts";
 import { failpoint } from "../std/failpoint.ts";
 import { describeError } from "../std/fault.ts";
-import { latest, nsOfMs } from "../std/nanoseconds.ts";
+import { earliest, latest, nsOfMs } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Accounts } from "./accounts.ts";
@@ -30,6 +30,7 @@ import { ChunkTable } from "./chunk-table.ts";
 import { DiskRefusal } from "./disk-refusal.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { Holds } from "./holds.ts";
+import { Intake } from "./intake.ts";
 import { KeyFrames } from "./key-frames.ts";
 import { Latched } from "./latched.ts";
 import { MemoryTier } from "./memory-tier.ts";
@@ -42,6 +43,7 @@ import { SegmentFiles } from "./segment-files.ts";
 import { realSegmentIo, type SegmentIo } from "./segment-io.ts";
 import { CHUNK_SPAN_NS_MAX, readChannels, SEGMENTS_FOLDER, writeChannel } from "./tables.ts";
 import { Uncommitted } from "./uncommitted.ts";
+import { LIGHT_RANK, LIGHT_SHARE_OF_BACKLOG } from "./value.ts";
 
 export type RingOptions = {
   readonly folder: string;
@@ -72,8 +74,8 @@ const MIB = 1024 * 1024;
 /** What a commit tries to write of what is owed after the disk refused. */
 const RETRY_BYTES_MAX = 64 * MIB;
 
-/** Of a range: all of it, or on its way, or held up by a disk that refuses. */
-export type Durability = "durable" | "waiting" | "refused";
+/** Of a range: all of it, or on its way, or held up by a disk that refuses, or by a ring in which nothing may go. */
+export type Durability = "durable" | "waiting" | "refused" | "ring_full";
 
 /** All that works on one open `ring.db`. */
 type Disk = {
@@ -98,6 +100,7 @@ export class Ring {
   readonly #accounts: Accounts;
   readonly #memory: MemoryTier;
   readonly #backlog = new Backlog();
+  readonly #intake = new Intake();
   readonly #holds = new Holds();
   readonly #keyFrames = new KeyFrames();
   readonly #latched = new Latched();
@@ -107,6 +110,8 @@ export class Ring {
   #newChannels: Channel[] = [];
   #newestNs = 0n;
   #isFullRate = false;
+  /** Of the last promotion: frames near it are worth most. */
+  #focusNs = 0n;
   #promotion: Promotion | undefined;
   #lightLagMs: number | undefined;
   #heavyLagMs: number | undefined;
@@ -163,7 +168,7 @@ export class Ring {
     const chunks = ChunkTable.open(db, boot.id);
     const segments = SegmentFiles.open(db, {
       ...{ folder: join(folder, SEGMENTS_FOLDER), segmentBytes, io },
-      mayGrow: (bytes) => this.#disk.retention.makeRoomFor(bytes),
+      hasRoom: (bytes, chunk, isNewFile) => this.#disk.retention.makeRoomFor(bytes, chunk, isNewFile),
     });
     const files = { chunks, segments, space: new DiskSpace(this.#options, db, segments) };
     const retention = new Retention({
@@ -196,6 +201,21 @@ export class Ring {
     this.#latched.watch(channel, this.#nowNs());
   }
 
+  /** Appends a light chunk at once (true); a heavy one keeps its buffer and waits for `appendNext`. */
+  receive(raw: RawChunk): boolean {
+    const rank = this.#rankOf(raw.className);
+    if (rank <= LIGHT_RANK) this.append(raw);
+    else this.#intake.add(raw, rank);
+    return rank <= LIGHT_RANK;
+  }
+
+  /** Appends the most urgent of the chunks that wait, and returns it: its buffer may be used again. */
+  appendNext(): RawChunk | undefined {
+    const raw = this.#intake.take();
+    if (raw !== undefined) this.append(raw);
+    return raw;
+  }
+
   /** Takes the chunk's content; its buffer may be used again on return. Counted from now on, durable at `commit`. */
   append(raw: RawChunk): void {
     const topicClass = this.#classes.get(raw.className);
@@ -206,7 +226,7 @@ export class Ring {
     this.#newestNs = latest(this.#newestNs, chunk.endNs);
     this.#accounts.received(chunk);
     const isForDisk = topicClass.tier === "disk" || chunk.kind === "baseline" || this.#isFullRate;
-    if (isForDisk || this.#holds.heldUntil(chunk.startNs, chunk.endNs) !== undefined) this.#store(chunk);
+    if (isForDisk || this.#holds.holds(chunk)) this.#store(chunk);
     else this.#remember(ownPayload(chunk));
     if (this.#disk.uncommitted.isFull) this.commit();
   }
@@ -240,7 +260,8 @@ export class Ring {
   promote(startNs: bigint, endNs: bigint, focusNs: bigint): void {
     const isVideo = ({ channels }: PackedChunk) => channels.some(({ channelId }) => this.#keyFrames.has(channelId));
     const before = this.#memory.take(this.#keyFrames.windowStart(startNs), startNs, isVideo);
-    for (const chunk of [...before, ...this.#memory.take(startNs, endNs)]) this.#owe(chunk, focusNs);
+    this.#focusNs = focusNs;
+    for (const chunk of [...before, ...this.#memory.take(startNs, endNs)]) this.#owe(chunk, true);
     this.#promotion = { atNs: this.#deps.clock.monotonicNs(), isLightDue: true };
   }
 
@@ -272,7 +293,8 @@ export class Ring {
   durabilityOf(startNs: bigint, endNs: bigint): Durability {
     const fromNs = this.#keyFrames.windowStart(startNs);
     const isOnItsWay = this.#backlog.touches(fromNs, endNs) || this.#disk.uncommitted.touches(fromNs, endNs);
-    if (isOnItsWay) return this.#refusal.isOn ? "refused" : "waiting";
+    if (isOnItsWay) return this.#refusal.durability;
+    if (this.#intake.touches(fromNs, endNs)) return "waiting";
     return this.#deps.ledger.saveLosses() ? "durable" : "waiting";
   }
 
@@ -304,7 +326,6 @@ export class Ring {
       diskBytes: this.#disk.space.fileBytes,
       diskBytesMax: this.#options.bytesMax,
       freeBytes: this.#disk.space.freeOnDiskBytes,
-      hoursLeft: this.#disk.space.hoursLeft(Number(this.#nowNs() - this.#openedNs) / 3.6e12),
       memoryBytes: this.#memory.bytes + this.#backlog.bytes,
       backlogBytes: this.#backlog.bytes,
       holds: this.#holds.size,
@@ -317,6 +338,7 @@ export class Ring {
 
   /** Writes what is owed and commits; the memory tier goes with the process and is counted as reduced. */
   [Symbol.dispose](): void {
+    while (this.appendNext() !== undefined) {}
     this.#writeOwed(Number.POSITIVE_INFINITY);
     const { isDurable } = this.commit();
     failpoint("ring.closing");
@@ -331,20 +353,37 @@ export class Ring {
   #remember(chunk: PackedChunk): void {
     this.#accounts.remembered(chunk);
     for (const expired of this.#memory.add(chunk)) {
-      if (this.#holds.heldUntil(expired.startNs, expired.endNs) !== undefined) this.#owe(expired);
+      if (this.#holds.holds(expired)) this.#owe(expired);
       else this.#accounts.reduced(expired);
     }
   }
 
-  /** The chunk is counted in memory already. What is too much with it is dropped, the least valuable first. */
-  #owe(chunk: PackedChunk, focusNs = chunk.startNs): void {
-    this.#backlog.add(chunk, this.#classes.get(chunk.className)?.rank ?? 0, focusNs);
-    const bytesMax = this.#memory.bytesMax + this.#options.backlogBytesMax;
-    while (this.#backlog.bytes + this.#memory.bytes > bytesMax) {
-      const least = this.#backlog.takeLeast();
-      if (least === undefined) return;
-      this.#accounts.droppedOwed(least);
+  /** The chunk is counted in memory already. */
+  #owe(chunk: PackedChunk, isWanted = this.#holds.holds(chunk)): void {
+    const focusNs = isWanted ? this.#focusNs : undefined;
+    this.#backlog.add(chunk, this.#rankOf(chunk.className), focusNs);
+    while (this.#shed()) {}
+  }
+
+  /** Takes one chunk of too much away: the least valuable, and full rate in memory before anything light. */
+  #shed(): boolean {
+    const { backlogBytesMax } = this.#options;
+    const overBytes = this.#backlog.bytes + this.#memory.bytes - this.#memory.bytesMax - backlogBytesMax;
+    const isHeavyOver = overBytes - this.#backlog.lightBytes + backlogBytesMax * LIGHT_SHARE_OF_BACKLOG > 0;
+    if (!isHeavyOver && overBytes <= 0) return false;
+    const least = this.#backlog.least((chunk) => this.#holds.holds(chunk), isHeavyOver);
+    const unheld =
+      least === undefined || least.isHeld || least.rank <= LIGHT_RANK ? this.#memory.takeLeast() : undefined;
+    if (unheld !== undefined) this.#accounts.reduced(unheld);
+    else if (least !== undefined) {
+      this.#backlog.remove(least.chunk);
+      this.#accounts.droppedOwed(least.chunk);
     }
+    return unheld !== undefined || least !== undefined;
+  }
+
+  #rankOf(className: string): number {
+    return this.#classes.get(className)?.rank ?? LIGHT_RANK;
   }
 
   // Disk
@@ -427,7 +466,7 @@ export class Ring {
     this.#latched.save(this.#disk.db, this.#disk.boot.id);
     this.#deps.ledger.save();
     failpoint("ring.commit.counts");
-    this.#disk.boot.save(this.#newestNs, this.#isFullRate || this.#backlog.length > 0);
+    this.#disk.boot.save(this.#takenUntilNs(), this.#isFullRate || this.#backlog.length > 0);
   }
 
   /** After a failed sync nobody knows what the disk has of these bytes, and they are nowhere else. */
@@ -453,7 +492,7 @@ export class Ring {
     const lagMs = this.#msSince(promotion.atNs);
     if (promotion.isLightDue) this.#lightLagMs = lagMs;
     promotion.isLightDue = false;
-    if (this.#backlog.length > 0) return;
+    if (this.#backlog.length > 0 || this.#intake.oldestNs !== undefined) return;
     this.#heavyLagMs = lagMs;
     this.#promotion = undefined;
   }
@@ -464,6 +503,11 @@ export class Ring {
     const { oldestNs, newestNs } = this.#disk.chunks.spanOf(name);
     const memory = { memoryBytes: this.#memory.bytesOf(name), memoryOldestNs: this.#memory.oldestNsOf(name) };
     return { className: name, rank, tier, chunks, diskBytes: bytes, oldestNs, newestNs, ...memory };
+  }
+
+  /** Everything up to here has been appended, but for what gathers in ingest. */
+  #takenUntilNs(): bigint {
+    return earliest(this.#newestNs, this.#intake.oldestNs ?? this.#newestNs);
   }
 
   /** Log time now: it never jumps within a boot. */

@@ -44,8 +44,8 @@ export type SegmentFilesOptions = {
   readonly folder: string;
   readonly segmentBytes: number;
   readonly io: SegmentIo;
-  /** Asked before a file is added; false: the ring's bound or reserve does not allow it. */
-  readonly mayGrow: (bytes: number) => boolean;
+  /** Asked before a file is added or a free one used; false: neither the bound nor the value of others allows it. */
+  readonly hasRoom: (bytes: number, chunk: PackedChunk, isNewFile: boolean) => boolean;
 };
 
 export class SegmentFiles {
@@ -82,7 +82,7 @@ export class SegmentFiles {
   append(sequence: string, chunk: PackedChunk, chunkId: number, bootId: string): Location {
     const header = encodeSegmentHeader({ ...chunk, id: chunkId, bootId, storedSize: chunk.payload.length });
     const size = Math.ceil((header.length + chunk.payload.length) / ALIGNMENT) * ALIGNMENT;
-    const segment = this.#segmentFor(sequence, size);
+    const segment = this.#segmentFor(sequence, size, chunk);
     const offset = segment.used;
     this.#options.io.write(this.#descriptor(segment), [header, chunk.payload], offset);
     failpoint("segment.written");
@@ -199,10 +199,13 @@ export class SegmentFiles {
     this.#db.prepare("DELETE FROM segment WHERE id = ?").run(segment.id);
   }
 
-  #segmentFor(sequence: string, size: number): Segment {
+  #segmentFor(sequence: string, size: number, chunk: PackedChunk): Segment {
     const current = this.#currentBySequence.get(sequence);
     if (current !== undefined && current.used + size <= current.size) return current;
-    const next = this.#takeFree(size) ?? this.#create(Math.max(size, this.#options.segmentBytes));
+    const bytes = Math.max(size, this.#options.segmentBytes);
+    if (!this.#options.hasRoom(bytes, chunk, this.#takeFree(size) === undefined))
+      throw new Fault("ring_full", "The ring's bound leaves no room for another segment.", "Raise ring.bytes_max.");
+    const next = this.#takeFree(size) ?? this.#create(bytes); // making room may have freed one
     next.sequence = sequence;
     // A chunk larger than a segment has a file of its own, and the sequence goes on in its present one.
     if (next.size === this.#options.segmentBytes || current === undefined) this.#currentBySequence.set(sequence, next);
@@ -217,10 +220,6 @@ export class SegmentFiles {
   }
 
   #create(size: number): Segment {
-    if (!this.#options.mayGrow(size))
-      throw new Fault("ring_full", "The ring's bound leaves no room for another segment.", "Raise ring.bytes_max.");
-    const free = size === this.#options.segmentBytes ? this.#takeFree(size) : undefined; // making room may have freed one
-    if (free !== undefined) return free;
     const id = 1 + Math.max(0, ...this.#segments.keys());
     const path = this.#path(id);
     const fd = openSync(path, "w+", 0o640);

@@ -89,8 +89,8 @@ export class Uncommitted {
   #placeInline(chunk: PackedChunk): PendingChunk {
     const { chunks, space, retention } = this.#deps;
     const size = chunk.payload.length;
-    const growth = space.freePageBytes >= this.#inlineBytes + size ? 0 : size;
-    if (growth > 0 && !retention.makeRoomFor(growth))
+    const isGrowing = space.freePageBytes < this.#inlineBytes + size;
+    if (!retention.makeRoomFor(size, chunk, isGrowing))
       throw new Fault(
         "ring_full",
         "Nothing in the ring may go for new data.",

@@ -27,7 +27,7 @@ export const LIGHT_RANK = 0;
 /** Kept for rank 0, of what may be owed to the disk beyond the memory tier's budgets. */
 export const LIGHT_SHARE_OF_BACKLOG = 0.5;
 /** Kept for rank 0, of what the ring may take on disk. */
-export const LIGHT_SHARE_OF_RING = 0.05;
+export const LIGHT_SHARE_OF_RING = 0.01;
 
 export type Worth = {
   readonly rank: number;
@@ -67,9 +67,13 @@ export type ClassOnDisk = {
   readonly shareMax: number;
 };
 
+export function isOverShare({ bytes, shareMax }: ClassOnDisk, capacityBytes: number): boolean {
+  return bytes > shareMax * capacityBytes;
+}
+
 /** The classes in the order in which they give their oldest chunks for a ring that is full at `capacityBytes`. */
 export function leavingOrder<T extends ClassOnDisk>(classes: readonly T[], capacityBytes: number): T[] {
-  const isOver = ({ bytes, shareMax }: T) => bytes > shareMax * capacityBytes;
+  const isOver = (entry: T) => isOverShare(entry, capacityBytes);
   return classes
     .filter(({ bytes }) => bytes > 0)
     .sort((a, b) => Number(isOver(b)) - Number(isOver(a)) || (a.rank === b.rank ? 0 : b.rank - a.rank));

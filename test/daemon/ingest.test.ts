@@ -13,7 +13,7 @@ import { Trigger } from "../../src/trigger/trigger.ts";
 
 const LIGHT: TopicClass = {
   ...{ name: "light", rank: 0, baselineHz: 0, memoryMs: 0, memoryBytesMax: 0 },
-  ...{ diskMsMax: 0, diskBytesMax: 0, queueLength: 10 },
+  ...{ diskMsMax: 0, diskBytesMax: 0, diskShareMax: 1, queueLength: 10 },
   tier: "disk",
 };
 

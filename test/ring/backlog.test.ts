@@ -34,12 +34,29 @@ test("what is worth most is written first: rank, then nearness to the firing, th
   expect(drain(backlog)).toEqual([20, 4, 1, 9]);
 });
 
-test("what is too much goes from the other end: the least valuable, the farthest from the firing", () => {
+test("what is too much goes by value: unheld first, oldest first; of what is held the farthest from the firing", () => {
   const backlog = new Backlog();
   for (const startS of [1, 9, 4]) backlog.add(chunk(startS), 50, 5n * S);
   backlog.add(chunk(20), 0, 5n * S);
-  expect([1, 2, 3, 4].map(() => Number((backlog.takeLeast()?.startNs ?? 0n) / S))).toEqual([9, 1, 4, 20]);
-  expect(backlog.takeLeast()).toBeUndefined();
+  for (const startS of [31, 30]) backlog.add(chunk(startS), 0, undefined);
+  for (const startS of [41, 40]) backlog.add(chunk(startS), 50, undefined);
+  const isHeld = ({ startNs }: PackedChunk) => startNs < 25n * S;
+  const takeLeast = () => {
+    const least = backlog.least(isHeld)?.chunk;
+    if (least !== undefined) backlog.remove(least);
+    return Number((least?.startNs ?? 0n) / S);
+  };
+  expect(Array.from({ length: 8 }, takeLeast)).toEqual([40, 41, 30, 31, 9, 1, 4, 20]);
+  expect(backlog.least(isHeld)).toBeUndefined();
+  expect([backlog.bytes, backlog.lightBytes]).toEqual([0, 0]);
+});
+
+test("above rank 0 alone, whatever is held, light data is not found", () => {
+  const backlog = new Backlog();
+  backlog.add(chunk(1), 0, undefined);
+  expect(backlog.least(() => false, true)).toBeUndefined();
+  backlog.add(chunk(2), 50, 5n * S);
+  expect(backlog.least(() => true, true)?.chunk.startNs).toBe(2n * S);
 });
 
 test("a budget takes what fits and at least one; what was not taken stays", () => {
@@ -79,8 +96,10 @@ test("its bytes are always those of its chunks", () => {
           backlog.add(chunk(step.startS, step.sizeBytes), step.rank, 5n * S);
           bytes += step.sizeBytes;
         } else if (step.kind === "least") {
-          const least = backlog.takeLeast();
-          if (least !== undefined) gone(least);
+          const least = backlog.least(() => false)?.chunk;
+          if (least === undefined) continue;
+          backlog.remove(least);
+          gone(least);
         } else if (step.kind === "within") {
           for (const taken of backlog.takeWithin(BigInt(step.startS) * S, BigInt(step.startS + 1) * S)) gone(taken);
         } else backlog.offer(step.bytesMax, gone);

@@ -23,7 +23,14 @@ export function topicClass(name: string, changes: Partial<TopicClass> = {}): Top
   const isLight = name === "light";
   return {
     ...{ name, rank: isLight ? 0 : 2, tier: isLight ? "disk" : "memory", baselineHz: isLight ? 0 : 1 },
-    ...{ memoryMs: 10_000, memoryBytesMax: 64 * 1024 * 1024, diskMsMax: 0, diskBytesMax: 0, queueLength: 10 },
+    ...{
+      memoryMs: 10_000,
+      memoryBytesMax: 64 * 1024 * 1024,
+      diskMsMax: 0,
+      diskBytesMax: 0,
+      diskShareMax: 1,
+      queueLength: 10,
+    },
     ...changes,
   };
 }

@@ -24,6 +24,7 @@ export const PLAN: TopicPlan = {
     memoryBytesMax: 0,
     diskMsMax: 0,
     diskBytesMax: 0,
+    diskShareMax: 1,
     queueLength: 150,
   },
   isOnDemand: false,

@@ -1,0 +1,37 @@
+/**
+ * Heavy chunks that have come and wait for the store thread: on a slow disk they fill the buffers in flight, and a
+ * light one behind them in one queue would miss its second. The lowest rank goes first, of one rank as they came.
+ *
+ * Bounded by those buffers. Nothing here is counted yet: a crash loses it as it loses what ingest gathers.
+ */
+import type { RawChunk } from "../model/chunk.ts";
+import { earliest } from "../std/nanoseconds.ts";
+
+export class Intake {
+  readonly #queues = new Map<number, RawChunk[]>();
+
+  add(chunk: RawChunk, rank: number): void {
+    const queue = this.#queues.get(rank);
+    if (queue === undefined) this.#queues.set(rank, [chunk]);
+    else queue.push(chunk);
+  }
+
+  take(): RawChunk | undefined {
+    const ranks = [...this.#queues].filter(([, queue]) => queue.length > 0).map(([rank]) => rank);
+    return ranks.length === 0 ? undefined : this.#queues.get(Math.min(...ranks))?.shift();
+  }
+
+  touches(startNs: bigint, endNs: bigint): boolean {
+    return this.#all().some((chunk) => chunk.startNs <= endNs && chunk.endNs >= startNs);
+  }
+
+  /** Where the oldest that waits begins. */
+  get oldestNs(): bigint | undefined {
+    const [first, ...others] = this.#all().map(({ startNs }) => startNs);
+    return first === undefined ? undefined : others.reduce(earliest, first);
+  }
+
+  #all(): RawChunk[] {
+    return [...this.#queues.values()].flat();
+  }
+}
