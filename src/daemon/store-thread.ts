@@ -169,7 +169,7 @@ serveCalls(parentPort, {
     ring: ring.status(),
     openEpisode: capture.openEpisode(),
     ignoredFirings: capture.ignoredFirings,
-    counts: ledger.snapshot(ring.heldCounts()),
+    counts: ledger.snapshot(ring.heldAmounts()),
     losses: ledger.losses(0n, nowNs()).slice(-STATUS_LOSSES_MAX),
     nowNs: nowNs(),
   }),

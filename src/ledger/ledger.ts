@@ -8,8 +8,8 @@
  * topic, and waiting losses merge.
  */
 import type Database from "better-sqlite3";
-import type { CountChange } from "../model/count-change.ts";
-import type { Loss, LossReason } from "../model/loss.ts";
+import type { Amount, CountChange } from "../model/count-change.ts";
+import { type Loss, type LossReason, wasReceived } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
 import { failpoint } from "../std/failpoint.ts";
 import { describeError } from "../std/fault.ts";
@@ -17,25 +17,25 @@ import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
 
-export type TopicCounts = {
-  readonly topic: string;
-  readonly received: number;
-  readonly receivedBytes: number;
-  readonly inMemory: number;
-  readonly stored: number;
-  readonly storedBytes: number;
-  readonly reduced: number;
-  readonly evicted: number;
-  readonly held: number;
-  readonly evictable: number;
-  readonly dropped: Readonly<Record<string, number>>;
-};
+const TERMS = ["received", "inMemory", "stored", "reduced", "evicted"] as const;
+type Term = (typeof TERMS)[number];
 
-/** As `NAMES`, in the table's words. */
-const COLUMNS = ["received", "received_bytes", "in_memory", "stored", "stored_bytes", "reduced", "evicted"] as const;
-const NAMES = ["received", "receivedBytes", "inMemory", "stored", "storedBytes", "reduced", "evicted"] as const;
+/** Of each term, messages and their payload: `stored` and `storedBytes`. Both identities hold for both. */
+export type TopicCounts = Readonly<Record<Term | `${Term}Bytes` | "held" | "heldBytes", number>> &
+  Readonly<Record<"evictable" | "evictableBytes", number>> & {
+    readonly topic: string;
+    /** By reason. */
+    readonly dropped: Readonly<Record<string, number>>;
+    readonly droppedBytes: Readonly<Record<string, number>>;
+  };
+
+/** A topic's messages in a chunk's row. */
+type CountedRow = Amount & { readonly bootId: string; readonly topic: string; readonly isQuarantined: boolean };
+
+/** As `TERMS`, each with its bytes, in the table's words. */
+const COLUMNS = ["received", "in_memory", "stored", "reduced", "evicted"].flatMap((name) => [name, `${name}_bytes`]);
 type Statement = Database.Statement<(string | number)[]>;
-type Counters = Record<(typeof NAMES)[number], number> & { dropped: Map<LossReason, number> };
+type Counters = { readonly terms: Record<Term, Amount>; readonly dropped: Map<LossReason, Amount> };
 
 /** Losses of a topic and reason no further apart than this are one row. */
 const MERGE_GAP_NS = 5_000_000_000n;
@@ -80,27 +80,47 @@ export class Ledger {
     `);
   }
 
+  /**
+   * Inside the migration: every term has its bytes, what is set aside counts as dropped, and what went is what is not
+   * there any more. Of format 1 nobody knows by which way bytes went that were not stored: they are put to `reduced`.
+   */
+  toFormat2(ring: Db, rows: Iterable<CountedRow>): void {
+    for (const column of ["in_memory_bytes", "reduced_bytes", "evicted_bytes"])
+      ring.exec(`ALTER TABLE count ADD COLUMN ${column} INTEGER NOT NULL DEFAULT 0`);
+    ring.exec("ALTER TABLE drop_count ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0");
+    ring.exec(
+      `UPDATE count SET reduced_bytes = received_bytes - stored_bytes, evicted = stored, evicted_bytes = stored_bytes`,
+    );
+    this.attach(ring, "");
+    for (const { bootId, topic, count, bytes, isQuarantined } of rows) {
+      const there = { count: -count, bytes: -bytes };
+      this.write(bootId, topic, { evicted: 1 }, there);
+      if (isQuarantined) this.write(bootId, topic, { stored: -1, dropped: "corrupt_chunk" }, { count, bytes });
+    }
+  }
+
   /** The ring is open: counters live in this database, `add` is for this boot. */
   attach(ring: Db, bootId: string): void {
     const sums = COLUMNS.map((column) => `${column} = ${column} + excluded.${column}`).join(", ");
     this.#ring = {
       db: ring,
-      count: ring.prepare(`INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET ${sums}`),
+      count: ring.prepare(
+        `INSERT INTO count (boot_id, topic, ${COLUMNS.join(", ")}) VALUES (?, ?${", ?".repeat(COLUMNS.length)})
+         ON CONFLICT DO UPDATE SET ${sums}`,
+      ),
       drop: ring.prepare(
-        "INSERT INTO drop_count VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        `INSERT INTO drop_count VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count, bytes = bytes + excluded.bytes`,
       ),
     };
     this.#bootId = bootId;
   }
 
   /** Counts with the next `save`. */
-  add(topic: string, change: CountChange): void {
+  add(topic: string, change: CountChange, amount: Amount): void {
     const counters = this.#unsaved.get(topic) ?? noCounters();
     this.#unsaved.set(topic, counters);
-    for (const name of NAMES) counters[name] += change[name] ?? 0;
-    const { dropped } = change;
-    if (dropped !== undefined)
-      counters.dropped.set(dropped.reason, (counters.dropped.get(dropped.reason) ?? 0) + dropped.count);
+    apply(counters, change, amount);
   }
 
   /**
@@ -109,9 +129,7 @@ export class Ledger {
    */
   drop(loss: Loss): void {
     const { topic, reason, count, bytes = 0 } = loss;
-    const wasReceived = topic !== "" && reason !== "connection_gap";
-    if (wasReceived && count !== undefined)
-      this.add(topic, { received: count, receivedBytes: bytes, dropped: { reason, count } });
+    if (count !== undefined && wasReceived(loss)) this.add(topic, { received: 1, dropped: reason }, { count, bytes });
     this.addLoss(loss);
   }
 
@@ -123,7 +141,7 @@ export class Ledger {
     );
     const earlier = this.#losses[index];
     if (earlier === undefined) this.#losses.push(loss);
-    else this.#losses[index] = merge(earlier, loss);
+    else this.#losses[index] = mergeLosses(earlier, loss);
   }
 
   get isDirty(): boolean {
@@ -140,9 +158,9 @@ export class Ledger {
   }
 
   /** Counts at once, within the ring's present transaction, for any boot. */
-  write(bootId: string, topic: string, change: CountChange): void {
+  write(bootId: string, topic: string, change: CountChange, amount: Amount): void {
     const counters = noCounters();
-    for (const name of NAMES) counters[name] = change[name] ?? 0;
+    apply(counters, change, amount);
     this.#write(bootId, topic, counters);
   }
 
@@ -172,11 +190,16 @@ export class Ledger {
     const { db } = this.#opened();
     if (wasWanted)
       db.prepare(
-        `INSERT INTO drop_count SELECT boot_id, topic, 'crash', in_memory FROM count
-           WHERE boot_id = ? AND in_memory > 0 ON CONFLICT DO UPDATE SET count = count + excluded.count`,
+        `INSERT INTO drop_count SELECT boot_id, topic, 'crash', in_memory, in_memory_bytes FROM count
+           WHERE boot_id = ? AND in_memory > 0
+           ON CONFLICT DO UPDATE SET count = count + excluded.count, bytes = bytes + excluded.bytes`,
       ).run(bootId);
-    const moved = wasWanted ? "0" : "in_memory";
-    db.prepare(`UPDATE count SET reduced = reduced + ${moved}, in_memory = 0 WHERE boot_id = ?`).run(bootId);
+    else
+      db.prepare(
+        `UPDATE count SET reduced = reduced + in_memory, reduced_bytes = reduced_bytes + in_memory_bytes
+           WHERE boot_id = ?`,
+      ).run(bootId);
+    db.prepare("UPDATE count SET in_memory = 0, in_memory_bytes = 0 WHERE boot_id = ?").run(bootId);
   }
 
   /** Of this boot. */
@@ -184,15 +207,11 @@ export class Ledger {
     return new Map(this.snapshot().map(({ topic, received }) => [topic, received]));
   }
 
-  /** This boot's counters (or another's) per topic, uncommitted ones included. `held`: `Ring.heldCounts`. */
-  snapshot(held: ReadonlyMap<string, number> = new Map(), bootId = this.#bootId): TopicCounts[] {
-    const byTopic = this.#committed(bootId);
-    if (bootId === this.#bootId) for (const [topic, added] of this.#unsaved) addTo(byTopic, topic, added);
-    return [...byTopic].map(([topic, { dropped, ...counters }]) => {
-      const heldCount = held.get(topic) ?? 0;
-      const evictable = counters.stored - counters.evicted - heldCount;
-      return { topic, ...counters, held: heldCount, evictable, dropped: Object.fromEntries(dropped) };
-    });
+  /** This boot's counters (or another's) per topic, uncommitted ones included. `held`: `Ring.heldAmounts`. */
+  snapshot(held: ReadonlyMap<string, Amount> = new Map(), bootId = this.#bootId): TopicCounts[] {
+    const byTopic = readCounters(this.#opened().db, bootId);
+    if (bootId === this.#bootId) for (const [topic, added] of this.#unsaved) merge(byTopic, topic, added);
+    return [...byTopic].map(([topic, counters]) => toTopicCounts(topic, counters, held.get(topic) ?? NOTHING));
   }
 
   /** Rows that touch the range, oldest first; of these topics (and of none in particular) if told. */
@@ -200,23 +219,10 @@ export class Ledger {
     return readLosses(this.#journal, startNs, endNs, topics);
   }
 
-  #committed(bootId: string): Map<string, Counters> {
-    const { db } = this.#opened();
-    const byTopic = new Map<string, Counters>();
-    for (const row of db.prepare<[string], CountRow>("SELECT * FROM count WHERE boot_id = ?").all(bootId))
-      byTopic.set(row.topic, fromRow(row));
-    type Drop = { topic: string; reason: LossReason; count: number };
-    for (const { topic, reason, count } of db
-      .prepare<[string], Drop>("SELECT topic, reason, count FROM drop_count WHERE boot_id = ?")
-      .all(bootId))
-      byTopic.get(topic)?.dropped.set(reason, count);
-    return byTopic;
-  }
-
-  #write(bootId: string, topic: string, counters: Counters): void {
+  #write(bootId: string, topic: string, { terms, dropped }: Counters): void {
     const { count, drop } = this.#opened();
-    count.run(bootId, topic, ...NAMES.map((name) => counters[name]));
-    for (const [reason, dropped] of counters.dropped) drop.run(bootId, topic, reason, dropped);
+    count.run(bootId, topic, ...TERMS.flatMap((term) => [terms[term].count, terms[term].bytes]));
+    for (const [reason, amount] of dropped) drop.run(bootId, topic, reason, amount.count, amount.bytes);
   }
 
   /** Grows the last row of its kind if the loss goes on, else adds one. */
@@ -237,7 +243,7 @@ export class Ledger {
     }
     this.#journal
       .prepare("UPDATE loss SET topic = ?, reason = ?, start_ns = ?, end_ns = ?, count = ?, bytes = ? WHERE id = ?")
-      .run(...lossValues(merge(earlier, loss)), last.id);
+      .run(...lossValues(mergeLosses(earlier, loss)), last.id);
   }
 
   #opened() {
@@ -270,36 +276,62 @@ function fromLossRow({ topic, reason, start_ns, end_ns, count, bytes }: LossRow)
   return { topic, reason, startNs: start_ns, endNs: end_ns, count: number(count), bytes: number(bytes) };
 }
 
-type CountRow = {
-  readonly topic: string;
-  readonly received: number;
-  readonly received_bytes: number;
-  readonly in_memory: number;
-  readonly stored: number;
-  readonly stored_bytes: number;
-  readonly reduced: number;
-  readonly evicted: number;
-};
+const NOTHING: Amount = { count: 0, bytes: 0 };
 
-function fromRow(row: CountRow): Counters {
-  const { received, stored, reduced, evicted } = row;
-  const { received_bytes: receivedBytes, in_memory: inMemory, stored_bytes: storedBytes } = row;
-  return { received, receivedBytes, inMemory, stored, storedBytes, reduced, evicted, dropped: new Map() };
+function readCounters(db: Db, bootId: string): Map<string, Counters> {
+  const byTopic = new Map<string, Counters>();
+  type Row = Record<string, number> & { readonly topic: string };
+  for (const row of db.prepare<[string], Row>("SELECT * FROM count WHERE boot_id = ?").all(bootId)) {
+    const counters = noCounters();
+    for (const [index, term] of TERMS.entries())
+      counters.terms[term] = {
+        count: row[COLUMNS[2 * index] ?? ""] ?? 0,
+        bytes: row[COLUMNS[2 * index + 1] ?? ""] ?? 0,
+      };
+    byTopic.set(row.topic, counters);
+  }
+  type Drop = Amount & { readonly topic: string; readonly reason: LossReason };
+  for (const { topic, reason, count, bytes } of db
+    .prepare<[string], Drop>("SELECT * FROM drop_count WHERE boot_id = ?")
+    .all(bootId))
+    byTopic.get(topic)?.dropped.set(reason, { count, bytes });
+  return byTopic;
 }
 
 function noCounters(): Counters {
-  return fromRow({
-    ...{ topic: "", received: 0, received_bytes: 0, in_memory: 0 },
-    ...{ stored: 0, stored_bytes: 0, reduced: 0, evicted: 0 },
-  });
+  const terms = { received: NOTHING, inMemory: NOTHING, stored: NOTHING, reduced: NOTHING, evicted: NOTHING };
+  return { terms, dropped: new Map() };
 }
 
-function addTo(byTopic: Map<string, Counters>, topic: string, added: Counters): void {
+function apply({ terms, dropped }: Counters, change: CountChange, amount: Amount): void {
+  for (const term of TERMS) terms[term] = plus(terms[term], amount, change[term] ?? 0);
+  if (change.dropped !== undefined) dropped.set(change.dropped, plus(dropped.get(change.dropped) ?? NOTHING, amount));
+}
+
+function plus(a: Amount, b: Amount, sign: 1 | -1 | 0 = 1): Amount {
+  return { count: a.count + sign * b.count, bytes: a.bytes + sign * b.bytes };
+}
+
+function merge(byTopic: Map<string, Counters>, topic: string, added: Counters): void {
   const counters = byTopic.get(topic) ?? noCounters();
   byTopic.set(topic, counters);
-  for (const name of NAMES) counters[name] += added[name];
-  for (const [reason, count] of added.dropped)
-    counters.dropped.set(reason, (counters.dropped.get(reason) ?? 0) + count);
+  for (const term of TERMS) counters.terms[term] = plus(counters.terms[term], added.terms[term]);
+  for (const [reason, amount] of added.dropped)
+    counters.dropped.set(reason, plus(counters.dropped.get(reason) ?? NOTHING, amount));
+}
+
+function toTopicCounts(topic: string, { terms, dropped }: Counters, held: Amount): TopicCounts {
+  const { received, inMemory, stored, reduced, evicted } = terms;
+  const evictable = plus(plus(stored, evicted, -1), held, -1);
+  const drops = (of: (amount: Amount) => number) =>
+    Object.fromEntries([...dropped].map(([reason, amount]) => [reason, of(amount)]));
+  return {
+    ...{ topic, received: received.count, receivedBytes: received.bytes },
+    ...{ inMemory: inMemory.count, inMemoryBytes: inMemory.bytes, stored: stored.count, storedBytes: stored.bytes },
+    ...{ reduced: reduced.count, reducedBytes: reduced.bytes, evicted: evicted.count, evictedBytes: evicted.bytes },
+    ...{ held: held.count, heldBytes: held.bytes, evictable: evictable.count, evictableBytes: evictable.bytes },
+    ...{ dropped: drops(({ count }) => count), droppedBytes: drops(({ bytes }) => bytes) },
+  };
 }
 
 function isSameKind(a: Loss, b: Loss): boolean {
@@ -313,7 +345,7 @@ function isContinuedBy(earlier: Loss, later: Loss): boolean {
   return isRun && isSameKind(earlier, later) && isClose;
 }
 
-function merge(a: Loss, b: Loss): Loss {
+function mergeLosses(a: Loss, b: Loss): Loss {
   const add = (x: number | undefined, y: number | undefined) =>
     x === undefined || y === undefined ? undefined : x + y;
   const startNs = earliest(a.startNs, b.startNs);

@@ -1,13 +1,14 @@
 import type { LossReason } from "./loss.ts";
 
-/** What is added to a topic's counters of a boot; a move between two of them is a minus and a plus. */
+/** So many messages, and their payload together. */
+export type Amount = { readonly count: number; readonly bytes: number };
+
+/** Which of a topic's counters of a boot messages enter (1) and leave (−1); a move between two of them is both. */
 export type CountChange = {
-  readonly received?: number;
-  readonly receivedBytes?: number;
-  readonly inMemory?: number;
-  readonly stored?: number;
-  readonly storedBytes?: number;
-  readonly reduced?: number;
-  readonly evicted?: number;
-  readonly dropped?: { readonly reason: LossReason; readonly count: number };
+  readonly received?: 1;
+  readonly inMemory?: 1 | -1;
+  readonly stored?: 1 | -1;
+  readonly reduced?: 1;
+  readonly evicted?: 1;
+  readonly dropped?: LossReason;
 };

@@ -2,15 +2,24 @@
 
 export type LossReason =
   | "connection_gap" // the bridge was away
+  | "sequence_gap" // hint: the publisher's own numbers (ROS 1) leave some out
+  | "rate_drop" // hint: far fewer messages than the topic usually brings, its rate being even before
   | "queue_full" // a bounded queue between two stages was full
   | "oversized_frame"
   | "malformed_frame"
   | "undecodable_json" // a JSON message did not fit its schema
   | "disk_full"
   | "crash" // the interval since the last commit
-  | "corrupt_chunk"
+  | "corrupt_chunk" // stored and damaged since
   | "corrupt_batch"
   | "evicted_unsent"; // a batch went before its receipt
+
+/** Of messages that never came to Lode: a row says so, and no counter moves. */
+const OUTSIDE: readonly LossReason[] = ["connection_gap", "sequence_gap", "rate_drop"];
+
+export function wasReceived({ topic, reason }: Loss): boolean {
+  return topic !== "" && !OUTSIDE.includes(reason);
+}
 
 export type Loss = {
   readonly topic: string; // "" where the loss cannot be put to one topic

@@ -8,24 +8,19 @@
 import type { Channel } from "../model/channel.ts";
 import type { ChunkChannel } from "../model/chunk.ts";
 import { SEQUENCE_SLACK } from "./message-record.ts";
-import { accountedBytes, accountedCount } from "./packed-chunk.ts";
-import type { CountChange, RingLedger } from "./ring-ledger.ts";
+import { accountedAmount } from "./packed-chunk.ts";
+import type { Amount, CountChange, RingLedger } from "./ring-ledger.ts";
 
-/** Of `n` messages and their bytes. */
-type Word = (n: number, bytes: number) => CountChange;
-
-const RECEIVED: Word = (n, bytes) => ({ received: n, receivedBytes: bytes });
-const REMEMBERED: Word = (n) => ({ inMemory: n });
-const REDUCED: Word = (n) => ({ inMemory: -n, reduced: n });
-const STORED: Word = (n, bytes) => ({ stored: n, storedBytes: bytes });
-const WRITTEN: Word = (n, bytes) => ({ inMemory: -n, stored: n, storedBytes: bytes });
-const TAKEN_BACK: Word = (n, bytes) => ({ inMemory: n, stored: -n, storedBytes: -bytes });
-const DROPPED_OWED: Word = (n) => ({ inMemory: -n, dropped: { reason: "disk_full", count: n } });
-const DROPPED_STORED: Word = (n, bytes) => ({
-  stored: -n,
-  storedBytes: -bytes,
-  dropped: { reason: "disk_full", count: n },
-});
+const RECEIVED: CountChange = { received: 1 };
+const REMEMBERED: CountChange = { inMemory: 1 };
+const REDUCED: CountChange = { inMemory: -1, reduced: 1 };
+const STORED: CountChange = { stored: 1 };
+const WRITTEN: CountChange = { inMemory: -1, stored: 1 };
+const TAKEN_BACK: CountChange = { inMemory: 1, stored: -1 };
+const DROPPED_OWED: CountChange = { inMemory: -1, dropped: "disk_full" };
+const DROPPED_STORED: CountChange = { stored: -1, dropped: "disk_full" };
+const DAMAGED: CountChange = { stored: -1, dropped: "corrupt_chunk" };
+const EVICTED: CountChange = { evicted: 1 };
 
 type Counted = { readonly startNs: bigint; readonly endNs: bigint; readonly channels: readonly ChunkChannel[] };
 
@@ -77,25 +72,31 @@ export class Accounts {
     this.#drop(chunk, DROPPED_STORED);
   }
 
-  /** It stays counted as stored. */
-  damaged({ startNs, endNs, channels }: Counted): void {
-    for (const { channelId, count, bytes } of channels) {
-      const topic = this.#topicOf(channelId);
-      this.#ledger.addLoss({ topic, reason: "corrupt_chunk", startNs, endNs, count, bytes });
-    }
-  }
-
-  evicted(bootId: string, channelId: number, count: number): void {
-    this.#ledger.write(bootId, this.#topicOf(channelId), { evicted: count });
-  }
-
-  countByTopic(channels: Iterable<ChunkChannel>): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>();
+  /** Of any boot, inside the transaction that sets it aside: what was stored is dropped now. */
+  damaged(bootId: string, { startNs, endNs, channels }: Counted): void {
     for (const channel of channels) {
       const topic = this.#topicOf(channel.channelId);
-      counts.set(topic, (counts.get(topic) ?? 0) + accountedCount(channel));
+      const amount = accountedAmount(channel);
+      this.#ledger.write(bootId, topic, DAMAGED, amount);
+      this.#ledger.addLoss({ topic, reason: "corrupt_chunk", startNs, endNs, ...amount });
     }
-    return counts;
+  }
+
+  /** Of any boot, inside the transaction that deletes the rows. */
+  evicted(bootId: string, channels: readonly ChunkChannel[]): void {
+    for (const channel of channels)
+      this.#ledger.write(bootId, this.#topicOf(channel.channelId), EVICTED, accountedAmount(channel));
+  }
+
+  amountByTopic(channels: Iterable<ChunkChannel>): ReadonlyMap<string, Amount> {
+    const amounts = new Map<string, Amount>();
+    for (const channel of channels) {
+      const topic = this.#topicOf(channel.channelId);
+      const { count, bytes } = accountedAmount(channel);
+      const sum = amounts.get(topic) ?? { count: 0, bytes: 0 };
+      amounts.set(topic, { count: sum.count + count, bytes: sum.bytes + bytes });
+    }
+    return amounts;
   }
 
   /** Per channel, the highest number that may have been given to a message in this boot. */
@@ -109,19 +110,17 @@ export class Accounts {
     return last;
   }
 
-  #count(chunk: Counted, word: Word): void {
-    for (const channel of chunk.channels)
-      this.#ledger.add(this.#topicOf(channel.channelId), word(accountedCount(channel), accountedBytes(channel)));
+  #count({ channels }: Counted, word: CountChange): void {
+    for (const channel of channels) this.#ledger.add(this.#topicOf(channel.channelId), word, accountedAmount(channel));
   }
 
-  #drop(chunk: Counted, word: Word): void {
+  #drop(chunk: Counted, word: CountChange): void {
     this.#count(chunk, word);
-    const { startNs, endNs } = chunk;
-    for (const channel of chunk.channels)
-      this.#ledger.addLoss({
-        ...{ topic: this.#topicOf(channel.channelId), reason: "disk_full", startNs, endNs },
-        ...{ count: accountedCount(channel), bytes: accountedBytes(channel) },
-      });
+    const { startNs, endNs, channels } = chunk;
+    for (const channel of channels) {
+      const topic = this.#topicOf(channel.channelId);
+      this.#ledger.addLoss({ topic, reason: "disk_full", startNs, endNs, ...accountedAmount(channel) });
+    }
   }
 
   #topicOf(channelId: number): string {

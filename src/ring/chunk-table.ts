@@ -56,7 +56,7 @@ export type ChunkRow = {
   readonly endNs: bigint;
   readonly size: number;
   readonly segment: number | undefined;
-  /** Empty where the row is not what was written: nobody knows what went with it. */
+  /** That count as stored. Empty where the chunk is set aside, or the row is not what was written. */
   readonly channels: readonly ChunkChannel[];
 };
 
@@ -154,7 +154,8 @@ export class ChunkTable {
   /** The channels of this boot's chunks that touch the ranges. */
   *channelsWithin(ranges: readonly Range[]): Generator<ChunkChannel> {
     const query = this.#db.prepare<[bigint, bigint, bigint, number], { id: number; channels: Buffer }>(
-      "SELECT id, channels FROM chunk WHERE start_ns >= ? AND start_ns <= ? AND end_ns >= ? AND boot = ?",
+      `SELECT id, channels FROM chunk
+         WHERE start_ns >= ? AND start_ns <= ? AND end_ns >= ? AND boot = ? AND quarantine IS NULL`,
     );
     const seen = new Set<number>();
     for (const { startNs, endNs } of ranges)
@@ -194,7 +195,7 @@ export class ChunkTable {
       endNs: row.end_ns,
       size: Number(row.size),
       segment: row.segment === null ? undefined : Number(row.segment),
-      channels: isSound(row, bootId) ? decodeChannels(row.channels) : [],
+      channels: row.quarantine === null && isSound(row, bootId) ? decodeChannels(row.channels) : [],
     };
   }
 }

@@ -5,6 +5,7 @@
  */
 import { crc32 } from "node:zlib";
 import type { ChunkChannel, RawChunk } from "../model/chunk.ts";
+import type { Amount } from "../model/count-change.ts";
 import { copyBytes } from "../std/copy-bytes.ts";
 import { compressFrame } from "./lz4-frame.ts";
 
@@ -79,14 +80,13 @@ export function touches(chunk: PackedChunk, startNs: bigint, endNs: bigint): boo
   return chunk.startNs <= endNs && chunk.endNs >= startNs;
 }
 
-/** How many of a channel's messages a chunk answers for, so that every message is counted once. */
-export function accountedCount(channel: ChunkChannel): number {
-  return channel.count - channel.baselineCount;
-}
-
-/** Their bytes; where some are counted elsewhere, their share to within the spread of the message sizes. */
-export function accountedBytes({ bytes, count, baselineCount }: ChunkChannel): number {
-  return baselineCount === 0 ? bytes : Math.round((bytes * (count - baselineCount)) / count);
+/**
+ * The messages of a channel that a chunk answers for, so that each is counted once: all of them, but for those of a
+ * format-1 chunk that are counted elsewhere; their share of its bytes is known to within the spread of the sizes.
+ */
+export function accountedAmount({ bytes, count, baselineCount }: ChunkChannel): Amount {
+  if (baselineCount === 0) return { count, bytes };
+  return { count: count - baselineCount, bytes: Math.round((bytes * (count - baselineCount)) / count) };
 }
 
 const CHANNEL_BYTES = 18;

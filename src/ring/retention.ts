@@ -7,6 +7,7 @@
  * A chunk that touches a held range is never touched. Each step is one small transaction: rows, totals, segments
  * and counters go together.
  */
+import type { ChunkChannel } from "../model/chunk.ts";
 import type { TopicClass } from "../model/topic-class.ts";
 import { failpoint } from "../std/failpoint.ts";
 import { nsOfMs } from "../std/nanoseconds.ts";
@@ -14,7 +15,6 @@ import type { Db } from "../store/database.ts";
 import type { ChunkRow, ChunkTable } from "./chunk-table.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import type { Holds, Range } from "./holds.ts";
-import { accountedCount } from "./packed-chunk.ts";
 import type { SegmentFiles } from "./segment-files.ts";
 import { type ClassOnDisk, isOverShare, LIGHT_RANK, LIGHT_SHARE_OF_RING, leavingOrder } from "./value.ts";
 
@@ -33,7 +33,7 @@ export type RetentionDeps = {
   /** Log time now. */
   readonly nowNs: () => bigint;
   /** Inside the transaction. */
-  readonly countEvicted: (bootId: string, channelId: number, count: number) => void;
+  readonly countEvicted: (bootId: string, channels: readonly ChunkChannel[]) => void;
 };
 
 /** What something must go for. */
@@ -175,8 +175,7 @@ export class Retention {
       chunks.delete(victims);
       segments.saveRemoval(perSegment);
       failpoint("retention.removing");
-      for (const { bootId, channels } of victims)
-        for (const channel of channels) countEvicted(bootId, channel.channelId, accountedCount(channel));
+      for (const { bootId, channels } of victims) countEvicted(bootId, channels);
     }).immediate();
     failpoint("retention.removed");
     chunks.removed(victims);

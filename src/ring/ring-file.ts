@@ -7,14 +7,18 @@ import { join } from "node:path";
 import { type Db, openDatabase } from "../store/database.ts";
 import { toRingFormat2 } from "./format-2.ts";
 import type { RingLedger } from "./ring-ledger.ts";
-import { createRingTables, RING_FILE } from "./tables.ts";
+import { countedRows, createRingTables, RING_FILE } from "./tables.ts";
 
 export function openRingFile(folder: string, ledger: RingLedger): Db {
   const createTables = (db: Db) => {
     createRingTables(db);
     ledger.createTables(db);
   };
-  return openDatabase(join(folder, RING_FILE), [createTables, toRingFormat2], { canShrink: true });
+  const toFormat2 = (db: Db) => {
+    toRingFormat2(db);
+    ledger.toFormat2(db, countedRows(db));
+  };
+  return openDatabase(join(folder, RING_FILE), [createTables, toFormat2], { canShrink: true });
 }
 
 export function setAsideRingFile(folder: string): void {

@@ -1,19 +1,24 @@
 /** What the ring tells the ledger, and when: the counters commit in the ring's own transactions. */
-import type { CountChange } from "../model/count-change.ts";
+import type { Amount, CountChange } from "../model/count-change.ts";
 import type { Loss } from "../model/loss.ts";
 import type { Db } from "../store/database.ts";
 
-export type { CountChange };
+export type { Amount, CountChange };
+
+/** One topic's messages in a stored chunk. */
+export type CountedRow = Amount & { readonly bootId: string; readonly topic: string; readonly isQuarantined: boolean };
 
 export interface RingLedger {
   /** Inside the migration that makes a new `ring.db`. */
   createTables(db: Db): void;
+  /** Inside the migration to format 2. `rows`: what the chunks hold, per boot and topic, and which are set aside. */
+  toFormat2(db: Db, rows: Iterable<CountedRow>): void;
   /** The ring is open: counters live in this database, `add` is for this boot. */
   attach(db: Db, bootId: string): void;
   /** Counts with the next `save`. */
-  add(topic: string, change: CountChange): void;
+  add(topic: string, change: CountChange, amount: Amount): void;
   /** Counts at once, within the present transaction, for any boot. */
-  write(bootId: string, topic: string, change: CountChange): void;
+  write(bootId: string, topic: string, change: CountChange, amount: Amount): void;
   /** A row of the loss ledger; the counters are not touched. */
   addLoss(loss: Loss): void;
   readonly isDirty: boolean;

@@ -14,6 +14,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Channel } from "../model/channel.ts";
 import type { BootAnchor, RawChunk } from "../model/chunk.ts";
+import type { Amount } from "../model/count-change.ts";
 import type { TopicClass } from "../model/topic-class.ts";
 import type { Native } from "../native/addon.ts";
 import { assert } from "../std/assert.ts";
@@ -173,7 +174,7 @@ export class Ring {
     const files = { chunks, segments, space: new DiskSpace(this.#options, db, segments) };
     const retention = new Retention({
       ...{ ...files, db, holds: this.#holds, classes, nowNs: () => this.#nowNs() },
-      countEvicted: (bootId, channelId, count) => this.#accounts.evicted(bootId, channelId, count),
+      countEvicted: (bootId, channels) => this.#accounts.evicted(bootId, channels),
     });
     const uncommitted = new Uncommitted({ ...files, retention, bootId: anchor.bootId, inlineBytesMax });
     return { ...files, db, boot, retention, uncommitted };
@@ -307,15 +308,18 @@ export class Ring {
 
   /** Sets a chunk aside that a reader found damaged: no reader gets it again, the ledger has rows, the rest goes on. */
   quarantine(chunkId: number, reason: string): void {
-    const chunk = this.#disk.chunks.quarantine(chunkId, reason);
-    if (chunk === undefined) return;
-    this.#accounts.damaged(chunk);
+    const setAside = this.#disk.db.transaction(() => {
+      const chunk = this.#disk.chunks.quarantine(chunkId, reason);
+      if (chunk !== undefined) this.#accounts.damaged(chunk.bootId, chunk);
+      return chunk !== undefined;
+    });
+    if (!setAside.immediate()) return;
     this.#deps.log.error("A damaged chunk was set aside.", { chunk_id: chunkId, reason });
   }
 
   /** Of this boot's stored messages, per topic, how many a hold protects. */
-  heldCounts(): ReadonlyMap<string, number> {
-    return this.#accounts.countByTopic(this.#disk.chunks.channelsWithin(this.#holds.merged()));
+  heldAmounts(): ReadonlyMap<string, Amount> {
+    return this.#accounts.amountByTopic(this.#disk.chunks.channelsWithin(this.#holds.merged()));
   }
 
   status(): RingStatus {

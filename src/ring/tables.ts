@@ -11,6 +11,8 @@ import type { Channel, MessageEncoding, SchemaEncoding } from "../model/channel.
 import type { BootAnchor } from "../model/chunk.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
+import { accountedAmount, decodeChannels } from "./packed-chunk.ts";
+import type { CountedRow } from "./ring-ledger.ts";
 
 export const RING_FILE = "ring.db";
 export const SEGMENTS_FOLDER = "segments";
@@ -54,6 +56,22 @@ export function createRingTables(db: Db): void {
       sequence INTEGER NOT NULL, publish_time_ns INTEGER NOT NULL, bytes BLOB NOT NULL,
       PRIMARY KEY (channel_id, log_time_ns, sequence));
   `);
+}
+
+/** What every chunk's row answers for, per topic. */
+export function* countedRows(db: Db): Generator<CountedRow> {
+  const topics = new Map(db.prepare<[], [number, string]>("SELECT id, topic FROM channel").raw().all());
+  type Row = { boot_id: string; channels: Buffer; quarantine: string | null };
+  const page = db.prepare<[number], Row & { id: number }>(
+    `SELECT chunk.id, boot_id, channels, quarantine FROM chunk JOIN boot ON boot.id = boot
+     WHERE chunk.id > ? ORDER BY chunk.id LIMIT 1000`,
+  );
+  for (let rows = page.all(0); rows.length > 0; rows = page.all(rows.at(-1)?.id ?? 0))
+    for (const { boot_id: bootId, channels, quarantine } of rows)
+      for (const channel of decodeChannels(channels)) {
+        const topic = topics.get(channel.channelId) ?? `channel ${channel.channelId}`;
+        yield { bootId, topic, isQuarantined: quarantine !== null, ...accountedAmount(channel) };
+      }
 }
 
 type ChannelRow = {

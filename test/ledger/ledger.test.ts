@@ -13,6 +13,7 @@ function open(): { ledger: Ledger; ring: Db; journal: Db } {
   createLossTable(journal);
   const ledger = new Ledger(journal, { log: silentLog });
   ledger.createTables(ring);
+  ledger.toFormat2(ring, []);
   ledger.attach(ring, "boot-1");
   return { ledger, ring, journal };
 }
@@ -32,7 +33,7 @@ test("a drop is received and dropped at once, and has a row", () => {
   ledger.saveLosses();
   save(ledger, ring);
   expect(ledger.snapshot()).toMatchObject([
-    { topic: "/a", received: 3, receivedBytes: 300, dropped: { queue_full: 3 } },
+    { topic: "/a", received: 3, receivedBytes: 300, dropped: { queue_full: 3 }, droppedBytes: { queue_full: 300 } },
   ]);
   expect(ledger.losses(0n, 100n * S)).toEqual([loss({ count: 3, bytes: 300 })]);
 });
@@ -50,9 +51,9 @@ test("what was never received is a row, and no counter moves", () => {
 
 test("counters are whole whether they were committed or not, and a failed commit loses none", () => {
   const { ledger, ring } = open();
-  ledger.add("/a", { received: 5, inMemory: 5 });
+  ledger.add("/a", { received: 1, inMemory: 1 }, { count: 5, bytes: 50 });
   save(ledger, ring);
-  ledger.add("/a", { inMemory: -2, stored: 2, storedBytes: 10 });
+  ledger.add("/a", { inMemory: -1, stored: 1 }, { count: 2, bytes: 13 });
   expect(() =>
     ring.transaction(() => {
       ledger.save();
@@ -60,10 +61,12 @@ test("counters are whole whether they were committed or not, and a failed commit
     })(),
   ).toThrow("full");
   expect(ledger.isDirty).toBe(true);
-  const whole = { received: 5, inMemory: 3, stored: 2, storedBytes: 10, held: 1, evictable: 1 };
-  expect(ledger.snapshot(new Map([["/a", 1]]))).toMatchObject([whole]);
+  const whole = { received: 5, receivedBytes: 50, inMemory: 3, inMemoryBytes: 37, stored: 2, storedBytes: 13 };
+  const split = { held: 1, heldBytes: 6, evictable: 1, evictableBytes: 7 };
+  const held = new Map([["/a", { count: 1, bytes: 6 }]]);
+  expect(ledger.snapshot(held)).toMatchObject([{ ...whole, ...split }]);
   save(ledger, ring);
-  expect(ledger.snapshot(new Map([["/a", 1]]))).toMatchObject([whole]);
+  expect(ledger.snapshot(held)).toMatchObject([{ ...whole, ...split }]);
 });
 
 test("a run of drops is one row that grows, a later run another; topics and reasons stay apart", () => {
@@ -108,23 +111,27 @@ test("losses wait in memory while the journal refuses, merged beyond a bound, an
 
 test("memory that ended with its process is reduced, or dropped as a crash if an episode wanted it", () => {
   const { ledger, ring } = open();
-  ledger.add("/a", { received: 10, inMemory: 10 });
+  ledger.add("/a", { received: 1, inMemory: 1 }, { count: 10, bytes: 100 });
   save(ledger, ring);
   ledger.forgetMemory("boot-1", false);
-  ledger.add("/a", { received: 4, inMemory: 4 });
+  ledger.add("/a", { received: 1, inMemory: 1 }, { count: 4, bytes: 44 });
   save(ledger, ring);
   ledger.forgetMemory("boot-1", true);
-  expect(ledger.snapshot()).toMatchObject([{ received: 14, inMemory: 0, reduced: 10, dropped: { crash: 4 } }]);
+  const counts = { received: 14, inMemory: 0, reduced: 10, dropped: { crash: 4 } };
+  const bytes = { receivedBytes: 144, inMemoryBytes: 0, reducedBytes: 100, droppedBytes: { crash: 44 } };
+  expect(ledger.snapshot()).toMatchObject([{ ...counts, ...bytes }]);
 });
 
 test("what is evicted is counted for the boot it came from, within the caller's transaction", () => {
   const { ledger, ring } = open();
-  ledger.add("/a", { received: 2, stored: 2 });
+  ledger.add("/a", { received: 1, stored: 1 }, { count: 2, bytes: 20 });
   save(ledger, ring);
   ledger.attach(ring, "boot-2");
-  ledger.write("boot-1", "/a", { evicted: 1 });
+  ledger.write("boot-1", "/a", { evicted: 1 }, { count: 1, bytes: 9 });
   expect(ledger.snapshot()).toEqual([]);
-  expect(ledger.snapshot(new Map(), "boot-1")).toMatchObject([{ stored: 2, evicted: 1, evictable: 1 }]);
+  expect(ledger.snapshot(new Map(), "boot-1")).toMatchObject([
+    { stored: 2, evicted: 1, evictable: 1, evictedBytes: 9, evictableBytes: 11 },
+  ]);
 });
 
 test("losses are found by what touches the range; those of no topic concern every topic", () => {

@@ -72,7 +72,7 @@ test("a held range outlives everything, and goes in its turn once released", () 
     rig.readAll().filter(({ logTimeNs }) => logTimeNs >= START_NS + 500n * MS && logTimeNs <= START_NS + 1500n * MS);
   expect(held().length).toBe(2 * 21);
   expect(brokenIdentities(rig)).toEqual([]);
-  expect(rig.ledger.snapshot(rig.ring.heldCounts()).map((counts) => counts.held > 0)).toEqual([true, true]);
+  expect(rig.ledger.snapshot(rig.ring.heldAmounts()).map((counts) => counts.held > 0)).toEqual([true, true]);
   rig.ring.release("episode");
   run(rig, 30);
   rig.settle();

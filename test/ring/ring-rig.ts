@@ -171,11 +171,16 @@ const openLossJournal = (folder: string): Db =>
 /** `topic: received = …` of a topic whose identity does not hold; none is the promise. */
 export function brokenIdentities(rig: Rig): string[] {
   return rig.ledger
-    .snapshot(rig.ring.heldCounts())
+    .snapshot(rig.ring.heldAmounts())
     .filter((counts) => {
-      const dropped = Object.values(counts.dropped).reduce((sum, count) => sum + count, 0);
-      const isWhole = counts.received === counts.inMemory + counts.stored + counts.reduced + dropped;
-      const isSplit = counts.stored === counts.held + counts.evictable + counts.evicted;
+      const sum = (of: Readonly<Record<string, number>>) => Object.values(of).reduce((total, one) => total + one, 0);
+      const isWhole =
+        counts.received === counts.inMemory + counts.stored + counts.reduced + sum(counts.dropped) &&
+        counts.receivedBytes ===
+          counts.inMemoryBytes + counts.storedBytes + counts.reducedBytes + sum(counts.droppedBytes);
+      const isSplit =
+        counts.stored === counts.held + counts.evictable + counts.evicted &&
+        counts.storedBytes === counts.heldBytes + counts.evictableBytes + counts.evictedBytes;
       const isPositive = Object.values(counts).every((value) => typeof value !== "number" || value >= 0);
       return !isWhole || !isSplit || !isPositive;
     })
@@ -184,10 +189,13 @@ export function brokenIdentities(rig: Rig): string[] {
 
 /** Everything was flushed: what the ledger says it received is what the publisher sent. */
 export function miscounts(rig: Rig): string[] {
-  const received = new Map(rig.ledger.snapshot().map((counts) => [counts.topic, counts.received]));
+  const counted = new Map(rig.ledger.snapshot().map((counts) => [counts.topic, counts]));
   return rig.ring.channels.flatMap(({ id, topic }) => {
-    const sent = rig.sent.filter(({ channelId }) => channelId === id).length;
-    return (received.get(topic) ?? 0) === sent ? [] : [`${topic}: sent ${sent}, received ${received.get(topic)}`];
+    const sent = rig.sent.filter(({ channelId }) => channelId === id);
+    const bytes = sent.reduce((sum, message) => sum + message.bytes.length, 0);
+    const { received = 0, receivedBytes = 0 } = counted.get(topic) ?? {};
+    const isRight = received === sent.length && receivedBytes === bytes;
+    return isRight ? [] : [`${topic}: sent ${sent.length} of ${bytes}, received ${received} of ${receivedBytes}`];
   });
 }
 
