@@ -7,12 +7,14 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import Database from "better-sqlite3";
 import { batchFolder, openJournal } from "../../src/daemon/journal.ts";
+import { RingReader } from "../../src/ring/ring-reader.ts";
 import { brokenIdentities, Rig } from "../ring/ring-rig.ts";
 import { readWithLibrary } from "../support/mcap-library-reader.ts";
 import {
   CHANNELS,
   contentOf,
   FRONT,
+  HEAVY_BYTES,
   IMU,
   JOINTS,
   lineOptions,
@@ -29,7 +31,7 @@ const LOST_STEPS_MAX = 110;
 const REOPEN_MS_MAX = 2000;
 
 /** Problems in words; none is the promise. `heavyBytes` as the line was told. */
-export function checkLine(folder: string, runs: readonly Run[], heavyBytes = 20_000): string[] {
+export function checkLine(folder: string, runs: readonly Run[], heavyBytes = HEAVY_BYTES): string[] {
   const copy = mkdtempSync(join(tmpdir(), "lode-proof-"));
   try {
     const data = join(copy, "data");
@@ -50,7 +52,11 @@ function checkRing(data: string, runs: readonly Run[], heavyBytes: number): stri
   const next = (runs.at(-1)?.run ?? 0) + 1;
   const states = episodeStates(data);
   const openedMs = performance.now();
-  using rig = new Rig({ ...lineOptions(next), openJournal: () => openJournal(data) }, data, timeOf(next, 0));
+  using rig = new Rig(
+    { ...lineOptions(next, heavyBytes), openJournal: () => openJournal(data) },
+    data,
+    timeOf(next, 0),
+  );
   const tookMs = performance.now() - openedMs;
   if (tookMs > REOPEN_MS_MAX) problems.push(`reopening took ${tookMs} ms`);
   for (const broken of brokenIdentities(rig)) problems.push(`identity: ${broken}`);
@@ -85,6 +91,15 @@ function checkRing(data: string, runs: readonly Run[], heavyBytes: number): stri
       problems.push(`the crash of run ${run} is not in the ledger`);
   }
   return problems;
+}
+
+/** Steps of the robot between the last it had sent and the last whose joints are on the disk. */
+export function lostSteps(folder: string, { run, sent }: Run): number {
+  using reader = RingReader.open(join(folder, "data"));
+  const range = { startNs: timeOf(run, 0), endNs: timeOf(run, sent + 1), channelIds: new Set([JOINTS.id]) };
+  let last = -1;
+  for (const { logTimeNs } of reader.messages(range)) last = Math.max(last, runAndStepOf(logTimeNs).step);
+  return Math.max(0, sent - last);
 }
 
 /** Until its batches are durable, the ring has all frames of the pre-roll, and those of the rest that were committed. */
@@ -165,7 +180,7 @@ function blobHash(path: string): string {
 }
 
 /** At the end, when everything had time to get home: nothing is left over, and the files have the windows. */
-export async function checkAllHome(folder: string, runs: readonly Run[], heavyBytes = 20_000): Promise<string[]> {
+export async function checkAllHome(folder: string, runs: readonly Run[], heavyBytes = HEAVY_BYTES): Promise<string[]> {
   const problems: string[] = [];
   const data = join(folder, "data");
   const states = rowsOf<{ id: string; state: string; start_ns: bigint; end_ns: bigint }>(

@@ -26,7 +26,7 @@ import { uuidV7 } from "../../src/std/uuid.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { UPLOADER_DEFAULTS, Uploader } from "../../src/upload/uploader.ts";
 import { Rig } from "../ring/ring-rig.ts";
-import { CHANNELS, contentOf, lineOptions, PRE_STEPS, STEP_MS, timeOf } from "./line.ts";
+import { CHANNELS, contentOf, HEAVY_BYTES, lineOptions, PRE_STEPS, STEP_MS, timeOf } from "./line.ts";
 
 const FLUSH_STEPS = 10;
 const COMMIT_STEPS = 50;
@@ -41,7 +41,7 @@ if (process.env.LODE_SYNCHRONOUS === "NORMAL") {
   };
 }
 
-const [folder = "", runText = "0", pace = "fast", heavyText = "20000"] = process.argv.slice(2);
+const [folder = "", runText = "0", pace = "fast", heavyText = String(HEAVY_BYTES)] = process.argv.slice(2);
 const run = Number(runText);
 const heavyBytes = Number(heavyText);
 const say = (line: string) => void writeSync(1, `${line}\n`);
@@ -50,7 +50,11 @@ const data = join(folder, "data");
 makeDataFolder(data);
 const native = loadNative();
 const io = realSegmentIo("problem" in native ? undefined : native);
-const rig = new Rig({ ...lineOptions(run), io, openJournal: () => openJournal(data) }, data, timeOf(run, 0));
+const rig = new Rig(
+  { ...lineOptions(run, heavyBytes), io, openJournal: () => openJournal(data) },
+  data,
+  timeOf(run, 0),
+);
 const known = new Set(rig.ring.channels.map(({ id }) => id));
 for (const added of CHANNELS) if (!known.has(added.id)) rig.addChannel(added);
 

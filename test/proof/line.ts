@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { CAMERA, channel, LIGHT, noise, type RigOptions, START_NS, topicClass } from "../ring/ring-rig.ts";
 
+export const HEAVY_BYTES = 20_000;
 export const STEP_MS = 10;
 const STEP_NS = BigInt(STEP_MS) * 1_000_000n;
 const RUN_NS = 3_600_000_000_000n;
@@ -20,17 +21,19 @@ export const CHANNELS = [JOINTS, IMU, FRONT, CLOUD, TF_STATIC];
 export const PRE_STEPS = 100;
 export const POST_STEPS = 100;
 
-export function lineOptions(run: number): RigOptions {
+/** `heavyBytes`: of a frame, 40 of which come a second; the line's segments and bounds follow it. */
+export function lineOptions(run: number, heavyBytes = HEAVY_BYTES): RigOptions {
+  const scale = Math.max(1, Math.ceil(heavyBytes / HEAVY_BYTES));
   return {
     classes: [
       LIGHT,
       { ...CAMERA, memoryMs: 3000 },
-      topicClass("cloud", { tier: "disk", rank: 3, memoryBytesMax: 0, diskBytesMax: 2_000_000 }),
+      topicClass("cloud", { tier: "disk", rank: 3, memoryBytesMax: 0, diskBytesMax: 2_000_000 * scale }),
     ],
     // Two sizes in turn: what was made in the other size goes from the disk as soon as it is free.
-    segmentBytes: run % 2 === 0 ? 512 * 1024 : 384 * 1024,
+    segmentBytes: (run % 2 === 0 ? 512 * 1024 : 384 * 1024) * scale,
     inlineBytesMax: 16 * 1024,
-    bytesMax: 60e6,
+    bytesMax: scale === 1 ? 60e6 : 180e6,
     bootId: `boot-${run}`,
   };
 }
@@ -43,7 +46,7 @@ export function runAndStepOf(logTimeNs: bigint): { readonly run: number; readonl
 }
 
 /** Undefined: the channel sends nothing at this step. */
-export function contentOf(channelId: number, run: number, step: number, heavyBytes = 20_000): Buffer | undefined {
+export function contentOf(channelId: number, run: number, step: number, heavyBytes = HEAVY_BYTES): Buffer | undefined {
   const text = `${channelId} ${run} ${step} `;
   if (channelId === JOINTS.id) return Buffer.from(text.repeat(20));
   if (channelId === IMU.id && step % 2 === 0) return Buffer.from(text.repeat(10));

@@ -1,6 +1,7 @@
 /** What a killed line had said before: the ledger outside of it, by run. */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { HEAVY_BYTES } from "./line.ts";
 
 export type Fired = { readonly run: number; readonly step: number; readonly id: string; isWindowDurable: boolean };
 
@@ -25,9 +26,8 @@ export type RunOptions = {
   readonly killAfterMs?: number;
   readonly heavyBytes?: number;
   readonly env?: Readonly<Record<string, string>>;
-  /** Told of every line as it comes, and of the process once. */
-  readonly onLine?: (line: string) => void;
-  readonly onStart?: (pid: number) => void;
+  /** Done just before it is killed; what it says from then on does not count. */
+  readonly cut?: () => void;
 };
 
 /** A child that hangs is a failure of its own. */
@@ -35,7 +35,7 @@ const DEADLINE_MS = 60_000;
 
 /** Runs the line until it ends, however it does. Throws when it ends in another way than it was told to. */
 export async function runLine(options: RunOptions): Promise<Run> {
-  const { folder, run, pace, failpoint, killAfterMs, heavyBytes = 20_000 } = options;
+  const { folder, run, pace, failpoint, killAfterMs, heavyBytes = HEAVY_BYTES } = options;
   const env = { ...process.env, ...options.env, ...(failpoint === undefined ? {} : { LODE_FAILPOINT: failpoint }) };
   const script = join(import.meta.dirname, "line-child.ts");
   const child = spawn(process.execPath, [script, folder, String(run), pace, String(heavyBytes)], { env });
@@ -44,6 +44,7 @@ export async function runLine(options: RunOptions): Promise<Run> {
   let [rest, errors] = ["", ""];
   const kill = () => {
     isKilledByUs = true;
+    options.cut?.();
     child.kill("SIGKILL");
   };
   const deadline = setTimeout(() => child.kill("SIGABRT"), DEADLINE_MS);
@@ -54,13 +55,9 @@ export async function runLine(options: RunOptions): Promise<Run> {
   child.stdout.on("data", (text: Buffer) => {
     const lines = (rest + text).split("\n");
     rest = lines.pop() ?? "";
-    for (const line of lines) {
-      note(told, line);
-      options.onLine?.(line);
-    }
+    if (!isKilledByUs) for (const line of lines) note(told, line);
     if (killAfterMs !== undefined && told.durable >= 0) timer ??= setTimeout(kill, killAfterMs);
   });
-  options.onStart?.(child.pid ?? 0);
   await new Promise((resolve) => child.once("close", resolve));
   clearTimeout(deadline);
   clearTimeout(timer);

@@ -4,6 +4,8 @@
  */
 import { parseArgs } from "node:util";
 import { failpointNames, proveKill } from "./kill.ts";
+import type { FileSystem } from "./loop-disk.ts";
+import { type Control, type CutResult, provePowerCut } from "./power-cut.ts";
 
 type Proof = (options: { readonly runs: number; readonly seed: number }) => Promise<readonly string[]>;
 
@@ -18,7 +20,28 @@ const PROOFS: Readonly<Record<string, { readonly runs: number; readonly prove: P
       return [...problems, ...missed.map((name) => `failpoint ${name} was never reached`)];
     },
   },
+  "power-cut": { runs: 200, prove: (options) => powerCuts(options) },
 };
+
+/** Half of the cuts on each file system, side by side; then the controls, which must fail. */
+async function powerCuts({ runs, seed }: { readonly runs: number; readonly seed: number }): Promise<readonly string[]> {
+  const systems = ["ext4", "xfs"] as const;
+  const prove = async (fileSystem: FileSystem, cuts: number, control: Control): Promise<CutResult> => {
+    const result = await provePowerCut({ fileSystem, cuts, seed, control });
+    const { inEpisode, failed, lostMsMax } = result;
+    const kind = control === "none" ? "" : `, control ${control}`;
+    console.log(`${fileSystem}${kind}: ${failed} of ${result.cuts} failed; ${inEpisode} in an open episode`);
+    if (control === "none") console.log(`${fileSystem}: at worst the last ${lostMsMax} ms of the joints were missing`);
+    return result;
+  };
+  const results = await Promise.all(systems.map((system) => prove(system, Math.ceil(runs / 2), "none")));
+  const problems = results.flatMap((result) => result.problems);
+  const controls = Math.max(1, Math.ceil(runs / 20));
+  for (const control of ["synchronous=NORMAL", "eatmydata"] as const)
+    for (const { failed } of await Promise.all(systems.map((system) => prove(system, controls, control))))
+      if (failed === 0) problems.push(`no cut failed with the control ${control}`);
+  return problems;
+}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
