@@ -74,7 +74,7 @@ export async function writeEpisodeBatches(
   const localTopics = new Set([...channels.values()].filter(({ isLocal }) => isLocal).map(({ topic }) => topic));
   const losses = options.losses.filter(({ topic }) => !localTopics.has(topic));
   const query = {
-    ...{ startNs: episode.startNs, endNs: episode.endNs },
+    ...{ startNs: episode.startNs, endNs: episode.endNs, bootId: episode.bootId },
     wants: (channel: Channel) => !channel.isLocal,
     isCut: (className: string) => !isHeavy(className),
   };

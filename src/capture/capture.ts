@@ -28,12 +28,13 @@ import { type EpisodeEdit, EpisodeTable, type StoredEpisode } from "./episode-ta
 
 /** What capture asks of the ring. */
 interface HoldingRing {
-  hold(id: string, startNs: bigint, endNs: bigint): void;
+  /** A range of this boot, unless told. */
+  hold(id: string, startNs: bigint, endNs: bigint, bootId?: string): void;
   release(id: string): void;
   promote(startNs: bigint, endNs: bigint, focusNs: bigint): void;
   setFullRate(isOn: boolean): void;
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
-  durabilityOf(startNs: bigint, endNs: bigint): "durable" | "waiting" | "refused" | "ring_full";
+  durabilityOf(startNs: bigint, endNs: bigint, bootId?: string): "durable" | "waiting" | "refused" | "ring_full";
   /** What is still on its way is dropped, and counted. */
   giveUp(startNs: bigint, endNs: bigint): void;
 }
@@ -43,8 +44,8 @@ export type CaptureDeps = {
   readonly log: Log;
   readonly bootId: string;
   readonly newId: (atNs: bigint) => string;
-  /** log_time of the last message the ring has on disk: where an interrupted episode ends. */
-  readonly lastStoredNs: bigint | undefined;
+  /** log_time of the last message the ring has on disk of a boot: where an interrupted episode ends. */
+  readonly lastStoredNs: (bootId: string) => bigint | undefined;
   readonly onDemand: (globs: readonly string[]) => void;
   /** The window's chunks are durable, or known to be lost: its batch files can be written. Again after a restart. */
   readonly onSealed: (episode: Episode) => void;
@@ -122,7 +123,7 @@ export class Capture {
   tick(nowNs: bigint): void {
     this.#step({ kind: "tick", atNs: nowNs - SETTLE_NS });
     if (this.#unrecorded.length > 0) return; // its batches must not come before its row
-    const due = this.#settling.filter((episode) => episode.endNs + SETTLE_NS <= nowNs && this.#isWhole(episode, nowNs));
+    const due = this.#settling.filter((episode) => this.#isPast(episode, nowNs) && this.#isWhole(episode, nowNs));
     this.#settling = this.#settling.filter((episode) => !due.includes(episode));
     for (const episode of due) this.#deps.onSealed(this.#table.edited(episode));
   }
@@ -224,10 +225,15 @@ export class Capture {
     log.info("An episode was sealed.", { episode_id: id, rule, outcome, attempts });
   }
 
+  /** Its window is behind us by enough; that of an earlier boot is, whatever its clock said. */
+  #isPast({ bootId, endNs }: Episode, nowNs: bigint): boolean {
+    return bootId !== this.#deps.bootId || endNs + SETTLE_NS <= nowNs;
+  }
+
   /** Its files are made from what is durable: nothing of the window is owed any more, or the ledger says so. */
-  #isWhole({ id, startNs, endNs }: Episode, nowNs: bigint): boolean {
+  #isWhole({ id, bootId, startNs, endNs }: Episode, nowNs: bigint): boolean {
     const { ring, log } = this.#deps;
-    const durability = ring.durabilityOf(startNs, endNs);
+    const durability = ring.durabilityOf(startNs, endNs, bootId);
     if (durability === "durable") this.#refusedSinceNs.delete(id);
     if (durability === "durable" || durability === "waiting") return durability === "durable";
     const sinceNs = this.#refusedSinceNs.get(id) ?? nowNs;
@@ -242,9 +248,10 @@ export class Capture {
   /** After a restart: what was open is sealed as far as it got; what waits for its batches is held again. */
   #reopen(): void {
     for (const { state, episode } of this.#table.unfinished()) {
-      const sealed = state === "open" ? interrupt(episode, this.#deps.lastStoredNs ?? episode.startNs) : episode;
+      const sealed =
+        state === "open" ? interrupt(episode, this.#deps.lastStoredNs(episode.bootId) ?? episode.startNs) : episode;
       this.#record({ kind: "closed", episode: sealed });
-      this.#deps.ring.hold(sealed.id, sealed.startNs, sealed.endNs);
+      this.#deps.ring.hold(sealed.id, sealed.startNs, sealed.endNs, sealed.bootId);
       this.#settling.push(sealed);
       if (state === "open")
         this.#deps.log.warn("An episode was interrupted and is sealed as far as it got.", { episode_id: sealed.id });

@@ -38,7 +38,10 @@ async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesReque
       robot: config.robot,
       lodeVersion: version,
       heavyClasses,
-      losses: [...readLosses(journal, episode.startNs, episode.endNs), ...(openGap === undefined ? [] : [openGap])],
+      losses: [
+        ...readLosses(journal, episode.startNs, episode.endNs, { bootId: episode.bootId }),
+        ...(openGap === undefined ? [] : [openGap]),
+      ],
       notRecorded,
       decode: decoder.decode,
       newId: () => uuidV7(Date.now()),

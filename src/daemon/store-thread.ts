@@ -32,7 +32,7 @@ import { serveCalls } from "./thread-call.ts";
 export type OpenedStore = {
   readonly channels: readonly Channel[];
   readonly lastSequences: ReadonlyMap<number, number>;
-  /** log_time of what an earlier process committed last. */
+  /** log_time from which on this boot is not recorded yet. */
   readonly recordedUntilNs: bigint | undefined;
 };
 
@@ -59,6 +59,7 @@ const STEP_BUDGET_MS = 20;
 const TICK_MS = 50;
 const END_DEADLINE_MS = 5000;
 const STATUS_LOSSES_MAX = 100;
+const EVER_NS = 2n ** 63n - 1n;
 
 const { config, anchor, policies, ingestPort }: StoreThreadData = workerData;
 assert(parentPort !== null, "the store thread runs in a worker");
@@ -89,7 +90,7 @@ const capture = Capture.open(journal, policies, {
   log,
   bootId: anchor.bootId,
   newId: (atNs) => uuidV7(Number(atNs / 1_000_000n)),
-  lastStoredNs: ring.lastStoredNs,
+  lastStoredNs: (bootId) => ring.lastStoredNs(bootId),
   onDemand: (globs) => toIngest({ kind: "on_demand", globs }),
   onSealed: (episode) => tell({ kind: "sealed", episode }),
 });
@@ -159,7 +160,7 @@ serveCalls(parentPort, {
   opened: (): OpenedStore => ({
     channels: ring.channels,
     lastSequences: ring.lastSequences,
-    recordedUntilNs: ring.lastStoredNs,
+    recordedUntilNs: ring.recordedUntilNs,
   }),
   /** The main thread listens: deadlines fall due, and what waited for its batches is told. */
   start: () => {
@@ -170,7 +171,7 @@ serveCalls(parentPort, {
     openEpisode: capture.openEpisode(),
     ignoredFirings: capture.ignoredFirings,
     counts: ledger.snapshot(ring.heldAmounts()),
-    losses: ledger.losses(0n, nowNs()).slice(-STATUS_LOSSES_MAX),
+    losses: ledger.losses(0n, EVER_NS).slice(-STATUS_LOSSES_MAX),
     nowNs: nowNs(),
   }),
   /** A person's firing; the chunks that gather in ingest are in time, for they close within half a second. */

@@ -134,7 +134,8 @@ export class Ledger {
   }
 
   /** A row of the loss ledger; the counters are not touched. */
-  addLoss(loss: Loss): void {
+  addLoss(added: Loss): void {
+    const loss = { bootId: this.#bootId, ...added };
     const isCrowded = this.#losses.length >= WAITING_LOSSES_MAX;
     const index = this.#losses.findLastIndex((other) =>
       isCrowded ? isSameKind(other, loss) : isContinuedBy(other, loss),
@@ -214,9 +215,9 @@ export class Ledger {
     return [...byTopic].map(([topic, counters]) => toTopicCounts(topic, counters, held.get(topic) ?? NOTHING));
   }
 
-  /** Rows that touch the range, oldest first; of these topics (and of none in particular) if told. */
-  losses(startNs: bigint, endNs: bigint, topics?: ReadonlySet<string>): Loss[] {
-    return readLosses(this.#journal, startNs, endNs, topics);
+  /** As `readLosses`. */
+  losses(startNs: bigint, endNs: bigint, wanted: WantedLosses = {}): Loss[] {
+    return readLosses(this.#journal, startNs, endNs, wanted);
   }
 
   #write(bootId: string, topic: string, { terms, dropped }: Counters): void {
@@ -228,17 +229,20 @@ export class Ledger {
   /** Grows the last row of its kind if the loss goes on, else adds one. */
   #saveLoss(loss: Loss): void {
     type Last = { id: bigint; end_ns: bigint; start_ns: bigint; count: bigint | null; bytes: bigint | null };
+    const { topic, reason, bootId = this.#bootId } = loss;
     const last = this.#journal
-      .prepare<[string, string], Last>("SELECT * FROM loss WHERE topic = ? AND reason = ? ORDER BY id DESC LIMIT 1")
+      .prepare<[string, string, string], Last>(
+        "SELECT * FROM loss WHERE topic = ? AND reason = ? AND boot_id = ? ORDER BY id DESC LIMIT 1",
+      )
       .safeIntegers()
-      .get(loss.topic, loss.reason);
-    const earlier = last === undefined ? undefined : fromLossRow({ ...last, topic: loss.topic, reason: loss.reason });
+      .get(topic, reason, bootId);
+    const earlier = last === undefined ? undefined : fromLossRow({ ...last, topic, reason, boot_id: bootId });
     if (last === undefined || earlier === undefined || !isContinuedBy(earlier, loss)) {
       this.#journal
         .prepare(
           "INSERT INTO loss (topic, reason, start_ns, end_ns, count, bytes, boot_id) VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
-        .run(...lossValues(loss), this.#bootId);
+        .run(...lossValues(loss), bootId);
       return;
     }
     this.#journal
@@ -252,14 +256,22 @@ export class Ledger {
   }
 }
 
-/** From any connection to `journal.db`, so that the reader thread can tell an episode's gaps. */
-export function readLosses(journal: Db, startNs: bigint, endNs: bigint, topics?: ReadonlySet<string>): Loss[] {
-  return journal
-    .prepare<[bigint, bigint], LossRow>("SELECT * FROM loss WHERE end_ns >= ? AND start_ns <= ? ORDER BY start_ns, id")
+/** Of one boot, and of these topics (and of none in particular), if told. */
+export type WantedLosses = { readonly bootId?: string; readonly topics?: ReadonlySet<string> };
+
+/**
+ * Rows that touch the range, boot by boot and oldest first, from any connection to `journal.db`, so that the reader
+ * thread can tell an episode's gaps.
+ */
+export function readLosses(journal: Db, startNs: bigint, endNs: bigint, wanted: WantedLosses = {}): Loss[] {
+  const { bootId, topics } = wanted;
+  const rows = journal
+    .prepare<[bigint, bigint], LossRow>("SELECT * FROM loss WHERE end_ns >= ? AND start_ns <= ? ORDER BY id")
     .safeIntegers()
     .all(startNs, endNs)
-    .map(fromLossRow)
-    .filter((loss) => topics === undefined || loss.topic === "" || topics.has(loss.topic));
+    .filter(({ topic, boot_id }) => (bootId ?? boot_id) === boot_id && (topics?.has(topic) !== false || topic === ""));
+  const byBoot = Map.groupBy(rows.map(fromLossRow), (loss) => loss.bootId);
+  return [...byBoot.values()].flatMap((losses) => losses.sort((a, b) => Number(a.startNs - b.startNs)));
 }
 
 type LossRow = {
@@ -269,11 +281,13 @@ type LossRow = {
   readonly end_ns: bigint;
   readonly count: bigint | null;
   readonly bytes: bigint | null;
+  readonly boot_id: string;
 };
 
-function fromLossRow({ topic, reason, start_ns, end_ns, count, bytes }: LossRow): Loss {
+function fromLossRow({ topic, reason, start_ns, end_ns, count, bytes, boot_id }: LossRow): Loss {
   const number = (value: bigint | null) => (value === null ? undefined : Number(value));
-  return { topic, reason, startNs: start_ns, endNs: end_ns, count: number(count), bytes: number(bytes) };
+  const range = { startNs: start_ns, endNs: end_ns, bootId: boot_id };
+  return { topic, reason, ...range, count: number(count), bytes: number(bytes) };
 }
 
 const NOTHING: Amount = { count: 0, bytes: 0 };
@@ -335,7 +349,7 @@ function toTopicCounts(topic: string, { terms, dropped }: Counters, held: Amount
 }
 
 function isSameKind(a: Loss, b: Loss): boolean {
-  return a.topic === b.topic && a.reason === b.reason;
+  return a.topic === b.topic && a.reason === b.reason && a.bootId === b.bootId;
 }
 
 /** A crash or a gap of the connection is one event each; a run of drops is one. */

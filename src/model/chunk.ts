@@ -32,7 +32,10 @@ export type ChunkChannel = {
 export type BootAnchor = {
   /** The kernel's boot id, so that a restarted daemon knows that the robot stayed on. */
   readonly bootId: string;
-  /** One reading of both clocks: log_time = wallNs + (monotonic now − monotonicNs). */
+  /** One reading of both clocks, the first of the boot: log_time = wallNs + (monotonic now − monotonicNs). */
   readonly monotonicNs: bigint;
   readonly wallNs: bigint;
 };
+
+/** The log_time at which the monotonic clock began. */
+export const powerOnNs = ({ wallNs, monotonicNs }: BootAnchor): bigint => wallNs - monotonicNs;

@@ -24,9 +24,12 @@ export function wasReceived({ topic, reason }: Loss): boolean {
 export type Loss = {
   readonly topic: string; // "" where the loss cannot be put to one topic
   readonly reason: LossReason;
+  /** In the log_time of its boot. */
   readonly startNs: bigint;
   readonly endNs: bigint;
   /** undefined: not known. */
   readonly count: number | undefined;
   readonly bytes: number | undefined;
+  /** The present one unless told; a row that was read always tells. */
+  readonly bootId?: string;
 };

@@ -78,7 +78,7 @@ export class Accounts {
       const topic = this.#topicOf(channel.channelId);
       const amount = accountedAmount(channel);
       this.#ledger.write(bootId, topic, DAMAGED, amount);
-      this.#ledger.addLoss({ topic, reason: "corrupt_chunk", startNs, endNs, ...amount });
+      this.#ledger.addLoss({ topic, reason: "corrupt_chunk", startNs, endNs, bootId, ...amount });
     }
   }
 

@@ -4,7 +4,7 @@
  * A row found open was left by a crash. It is settled before the own one opens: the ledger gets a loss from the last
  * commit on, and what was in memory then is counted as gone, in the transaction that closes the row.
  */
-import type { BootAnchor } from "../model/chunk.ts";
+import { type BootAnchor, powerOnNs } from "../model/chunk.ts";
 import { failpoint } from "../std/failpoint.ts";
 import { latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
@@ -20,22 +20,22 @@ export class Boot {
   readonly #bootId: string;
   /** Of the row. */
   readonly id: number;
-  /** Up to where an earlier process had committed; undefined in a fresh ring. */
-  readonly lastStoredNs: bigint | undefined;
+  /** Up to where earlier processes had committed, each boot in its own log_time. */
+  readonly lastStoredByBoot: ReadonlyMap<string, bigint>;
 
-  private constructor(db: Db, ledger: RingLedger, bootId: string, id: number, lastStoredNs: bigint | undefined) {
+  private constructor(db: Db, ledger: RingLedger, bootId: string, id: number, boots: readonly BootRow[]) {
     this.#db = db;
     this.#ledger = ledger;
     this.#bootId = bootId;
     this.id = id;
-    this.lastStoredNs = lastStoredNs;
+    this.lastStoredByBoot = new Map(boots.map((boot) => [boot.bootId, boot.lastCommitNs]));
   }
 
   static open(db: Db, ledger: RingLedger, anchor: BootAnchor, nowNs: bigint): Boot {
     const boots = readBoots(db);
     const crashed = boots.filter((boot) => !boot.isClosed);
     ledger.attach(db, anchor.bootId);
-    addCrashes(ledger, crashed, nowNs);
+    addCrashes(ledger, crashed, anchor, nowNs);
     failpoint("boot.crashes_listed");
     const open = db.transaction(() => {
       for (const boot of crashed) {
@@ -45,9 +45,7 @@ export class Boot {
       }
       return openBoot(db, anchor, nowNs);
     });
-    const [first, ...others] = boots.map(({ lastCommitNs }) => lastCommitNs);
-    const lastStoredNs = first === undefined ? undefined : others.reduce(latest, first);
-    return new Boot(db, ledger, anchor.bootId, open.immediate(), lastStoredNs);
+    return new Boot(db, ledger, anchor.bootId, open.immediate(), boots);
   }
 
   /** Inside the ring's transaction. `isCapturing`: a crash from here on loses what an episode wants. */
@@ -67,10 +65,15 @@ export class Boot {
   }
 }
 
-function addCrashes(ledger: RingLedger, crashed: readonly BootRow[], nowNs: bigint): void {
-  for (const { lastCommitNs } of crashed) {
-    const known = { topic: "", reason: "crash", count: undefined, bytes: undefined } as const;
-    ledger.addLoss({ ...known, startNs: lastCommitNs - COMMIT_LAG_NS, endNs: latest(lastCommitNs, nowNs) });
+/**
+ * In the log_time of the boot that crashed. It ended before now or, if it was another one, before this one's power-on,
+ * as far as the two walls agree, and at the earliest a commit's time after its last commit.
+ */
+function addCrashes(ledger: RingLedger, crashed: readonly BootRow[], anchor: BootAnchor, nowNs: bigint): void {
+  for (const { bootId, lastCommitNs } of crashed) {
+    const known = { topic: "", reason: "crash", count: undefined, bytes: undefined, bootId } as const;
+    const untilNs = bootId === anchor.bootId ? nowNs : latest(lastCommitNs + COMMIT_LAG_NS, powerOnNs(anchor));
+    ledger.addLoss({ ...known, startNs: lastCommitNs - COMMIT_LAG_NS, endNs: latest(lastCommitNs, untilNs) });
   }
   ledger.saveLosses();
 }

@@ -47,12 +47,14 @@ export type PendingChunk = {
 
 export type ClassTotal = { chunks: number; bytes: number };
 
+/** In the order of a class's rows. */
+export type ChunkPlace = { readonly boot: number; readonly startNs: bigint };
+
 /** What retention must know of a row. */
-export type ChunkRow = {
+export type ChunkRow = ChunkPlace & {
   readonly id: number;
   readonly bootId: string;
   readonly className: string;
-  readonly startNs: bigint;
   readonly endNs: bigint;
   readonly size: number;
   readonly segment: number | undefined;
@@ -140,14 +142,15 @@ export class ChunkTable {
     }
   }
 
-  /** A class's rows with `start_ns > afterNs`, oldest first. */
-  page(className: string, afterNs: bigint, count: number): ChunkRow[] {
+  /** A class's rows after a place, oldest first: by boot, whatever its clock said, then by start. */
+  page(className: string, after: ChunkPlace, count: number): ChunkRow[] {
     return this.#db
-      .prepare<[string, bigint, number], Row>(
-        `SELECT ${COLUMNS} FROM chunk WHERE class_name = ? AND start_ns > ? ORDER BY start_ns LIMIT ?`,
+      .prepare<[string, number, bigint, number], Row>(
+        `SELECT ${COLUMNS} FROM chunk WHERE class_name = ? AND (boot, start_ns) > (?, ?)
+           ORDER BY boot, start_ns LIMIT ?`,
       )
       .safeIntegers()
-      .all(className, afterNs, count)
+      .all(className, after.boot, after.startNs, count)
       .map((row) => this.#fromRow(row));
   }
 
@@ -189,6 +192,7 @@ export class ChunkTable {
     const bootId = this.#bootIds.get(Number(row.boot)) ?? "";
     return {
       id: Number(row.id),
+      boot: Number(row.boot),
       bootId,
       className: row.class_name,
       startNs: row.start_ns,

@@ -1,13 +1,23 @@
-/** Time ranges that retention must leave alone, from a firing until its episode's batch files are durable. */
+/**
+ * Time ranges that retention must leave alone, from a firing until its episode's batch files are durable. Each is of
+ * one boot: another boot's log_time may have the same range.
+ */
 
 export type Range = { readonly startNs: bigint; readonly endNs: bigint };
+type Hold = Range & { readonly bootId: string };
 
 export class Holds {
-  readonly #ranges = new Map<string, Range>();
+  readonly #bootId: string;
+  readonly #ranges = new Map<string, Hold>();
+
+  /** `bootId`: the present boot, which is meant wherever none is named. */
+  constructor(bootId: string) {
+    this.#bootId = bootId;
+  }
 
   /** The same id again replaces its range. */
-  set(id: string, startNs: bigint, endNs: bigint): void {
-    this.#ranges.set(id, { startNs, endNs });
+  set(id: string, startNs: bigint, endNs: bigint, bootId = this.#bootId): void {
+    this.#ranges.set(id, { bootId, startNs, endNs });
   }
 
   delete(id: string): void {
@@ -19,28 +29,29 @@ export class Holds {
   }
 
   /** The latest end of the holds that touch the range; undefined: it is not held. */
-  heldUntil(startNs: bigint, endNs: bigint): bigint | undefined {
+  heldUntil(startNs: bigint, endNs: bigint, bootId = this.#bootId): bigint | undefined {
     let until: bigint | undefined;
-    for (const range of this.#ranges.values())
-      if (range.startNs <= endNs && range.endNs >= startNs && (until === undefined || range.endNs > until))
-        until = range.endNs;
+    for (const range of this.#ranges.values()) {
+      const isTouched = range.bootId === bootId && range.startNs <= endNs && range.endNs >= startNs;
+      if (isTouched && (until === undefined || range.endNs > until)) until = range.endNs;
+    }
     return until;
   }
 
+  /** The range of the present boot. */
   holds({ startNs, endNs }: Range): boolean {
     return this.heldUntil(startNs, endNs) !== undefined;
   }
 
-  /** The held ranges without overlap, in order. */
+  /** The held ranges of the present boot without overlap, in order. */
   merged(): Range[] {
-    const sorted = [...this.#ranges.values()].sort(
-      (a, b) => Number(a.startNs > b.startNs) - Number(a.startNs < b.startNs),
-    );
+    const own = [...this.#ranges.values()].filter(({ bootId }) => bootId === this.#bootId);
+    const sorted = own.sort((a, b) => Number(a.startNs > b.startNs) - Number(a.startNs < b.startNs));
     const merged: Range[] = [];
-    for (const range of sorted) {
+    for (const { startNs, endNs } of sorted) {
       const last = merged.at(-1);
-      if (last === undefined || range.startNs > last.endNs) merged.push(range);
-      else if (range.endNs > last.endNs) merged[merged.length - 1] = { startNs: last.startNs, endNs: range.endNs };
+      if (last === undefined || startNs > last.endNs) merged.push({ startNs, endNs });
+      else if (endNs > last.endNs) merged[merged.length - 1] = { startNs: last.startNs, endNs };
     }
     return merged;
   }

@@ -50,8 +50,9 @@ export class Latched {
     for (const channelId of this.#forgotten) forget.run(channelId);
     const insert = db.prepare("INSERT OR REPLACE INTO latched VALUES (?, ?, ?, ?, ?, ?, ?)");
     const trim = db.prepare(
-      `DELETE FROM latched WHERE channel_id = ? AND log_time_ns < (SELECT min(log_time_ns) FROM
-         (SELECT log_time_ns FROM latched WHERE channel_id = ? ORDER BY log_time_ns DESC LIMIT ${KEPT_PER_CHANNEL}))`,
+      `DELETE FROM latched WHERE channel_id = ? AND (boot, log_time_ns) NOT IN
+         (SELECT boot, log_time_ns FROM latched WHERE channel_id = ?
+            ORDER BY boot DESC, log_time_ns DESC LIMIT ${KEPT_PER_CHANNEL})`,
     );
     for (const { channelId, logTimeNs, sequence, publishTimeNs, bytes } of this.#unsaved) {
       if (this.#forgotten.has(channelId)) continue;

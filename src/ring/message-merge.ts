@@ -1,7 +1,7 @@
 /**
- * Merges chunks into one run of messages in order of log_time, holding only the chunks that overlap.
+ * Merges chunks into one run of messages, boot by boot in order of log_time, holding only the chunks that overlap.
  *
- * The order is (log_time, boot, channel, sequence); a message that is in a full chunk and in a baseline one has the
+ * Within a boot the order is (log_time, channel, sequence); a message that is in a full chunk and in a baseline one has the
  * same place in it, so the second copy follows the first and is left out.
  */
 import {
@@ -26,7 +26,7 @@ type Cursor = {
   logTimeNs: bigint;
 };
 
-/** `chunks` come by start time; `bodyOf` gives undefined for a chunk to be skipped. */
+/** `chunks` come boot by boot and by start time; `bodyOf` gives undefined for a chunk to be skipped. */
 export function* mergeChunks<Chunk extends Part>(
   chunks: Iterable<Chunk>,
   selection: Selection,
@@ -44,8 +44,10 @@ export function* mergeChunks<Chunk extends Part>(
       if (!advance(cursor)) cursors.splice(cursors.indexOf(cursor), 1);
     }
   }
+  let bootId: string | undefined;
   for (const chunk of chunks) {
-    yield* emitBefore(chunk.startNs);
+    yield* emitBefore(chunk.bootId === bootId ? chunk.startNs : undefined);
+    bootId = chunk.bootId;
     const body = bodyOf(chunk);
     const cursor = body === undefined ? undefined : openCursor(viewOf(body), chunk.bootId, selection);
     if (cursor !== undefined) cursors.push(cursor);
@@ -77,7 +79,6 @@ function firstOf(cursors: readonly Cursor[]): Cursor | undefined {
 
 function compareCursors(a: Cursor, b: Cursor): number {
   if (a.logTimeNs !== b.logTimeNs) return a.logTimeNs < b.logTimeNs ? -1 : 1;
-  if (a.bootId !== b.bootId) return a.bootId < b.bootId ? -1 : 1;
   return compareRecords(a.body, offsetOf(a), b.body, offsetOf(b));
 }
 

@@ -12,7 +12,7 @@ import type { TopicClass } from "../model/topic-class.ts";
 import { failpoint } from "../std/failpoint.ts";
 import { nsOfMs } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
-import type { ChunkRow, ChunkTable } from "./chunk-table.ts";
+import type { ChunkPlace, ChunkRow, ChunkTable } from "./chunk-table.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import type { Holds, Range } from "./holds.ts";
 import type { SegmentFiles } from "./segment-files.ts";
@@ -148,20 +148,20 @@ export class Retention {
 
   /** Oldest first; what is held is jumped over by its range. Of more rows of one instant than a page, some come later. */
   *#unheld(name: string): Generator<ChunkRow> {
-    let afterNs = -1n;
+    let after: ChunkPlace = { boot: 0, startNs: 0n };
     for (;;) {
-      const page = this.#deps.chunks.page(name, afterNs, CHUNKS_PER_STEP);
-      let next = page.at(-1)?.startNs;
+      const page = this.#deps.chunks.page(name, after, CHUNKS_PER_STEP);
+      let next: ChunkPlace | undefined = page.at(-1);
       for (const victim of page) {
-        const heldUntil = this.#deps.holds.heldUntil(victim.startNs, victim.endNs);
+        const heldUntil = this.#deps.holds.heldUntil(victim.startNs, victim.endNs, victim.bootId);
         if (heldUntil === undefined) yield victim;
         else if (heldUntil > victim.startNs) {
-          next = heldUntil;
+          next = { boot: victim.boot, startNs: heldUntil };
           break;
         }
       }
       if (next === undefined) return;
-      afterNs = next;
+      after = next;
     }
   }
 

@@ -23,9 +23,11 @@ import { decodeSegmentHeader } from "./segment-header.ts";
 import { CHUNK_SPAN_NS_MAX, RING_FILE, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
 
 export type RingQuery = {
-  /** Both ends belong to the range. */
+  /** Both ends belong to the range, in log_time. */
   readonly startNs: bigint;
   readonly endNs: bigint;
+  /** Of this boot only. Unless told: of every boot whose log_time has the range, which may overlap. */
+  readonly bootId?: string | undefined;
   readonly channelIds?: ReadonlySet<number>;
   readonly kinds?: ReadonlySet<"full" | "baseline">;
 };
@@ -99,14 +101,17 @@ export class RingReader {
     return new Map(readChannels(this.#db).map((channel) => [channel.id, channel]));
   }
 
-  /** What touches the range, by start time; quarantined chunks are left out. */
+  /** What touches the range, boot by boot and by start time; quarantined chunks are left out. */
   *chunks(query: RingQuery): Generator<StoredChunk> {
-    const bootIds = new Map(readBoots(this.#db).map(({ id, bootId }) => [id, bootId]));
+    for (const { id, bootId } of readBoots(this.#db))
+      if (query.bootId === undefined || query.bootId === bootId) yield* this.#chunksOf(id, bootId, query);
+  }
+
+  *#chunksOf(boot: number, bootId: string, query: RingQuery): Generator<StoredChunk> {
     let after = { startNs: query.startNs - CHUNK_SPAN_NS_MAX, id: 0n };
     for (;;) {
-      const rows = this.#page(query, after.startNs, after.id);
+      const rows = this.#page(boot, query, after.startNs, after.id);
       for (const row of rows) {
-        const bootId = bootIds.get(Number(row.boot)) ?? "";
         const isUnbroken = isSound(row, bootId); // else nobody knows what is in it, but that it cannot be read
         const chunk = this.#toChunk(row, bootId, isUnbroken);
         if (!isUnbroken || isWanted(chunk, query)) yield chunk;
@@ -126,26 +131,32 @@ export class RingReader {
     return body;
   }
 
-  /** In order of log_time, no message twice: what is in a full chunk and in a baseline one comes once. */
+  /** Boot by boot, in order of log_time, no message twice: what is in a full chunk and in a baseline one comes once. */
   *messages(query: RingQuery): Generator<RingMessage> {
     yield* mergeChunks(this.chunks(query), query, (chunk) => this.#bodyOrProblem(chunk));
   }
 
-  /** The last message of each latched or rarely sent channel at or before an instant. */
-  latched(beforeNs: bigint): RingMessage[] {
+  /**
+   * The last message of each latched or rarely sent channel at or before an instant of a boot (the last one, unless
+   * told): of that boot, or else of an earlier one, unless that one's clock was ahead of the instant.
+   */
+  latched(beforeNs: bigint, bootId?: string): RingMessage[] {
     type Latched = Record<"channel_id" | "log_time_ns" | "boot" | "sequence" | "publish_time_ns", bigint> & {
       bytes: Buffer;
       seal: bigint | null;
     };
     const isIntact = ({ channel_id, log_time_ns, boot, sequence, publish_time_ns, bytes, seal }: Latched) =>
       seal === null || Number(seal) === latchedSeal([channel_id, log_time_ns, boot, sequence, publish_time_ns], bytes);
-    const bootIds = new Map(readBoots(this.#db).map(({ id, bootId }) => [id, bootId]));
+    const boots = readBoots(this.#db);
+    const bootIds = new Map(boots.map((boot) => [boot.id, boot.bootId]));
+    const boot = boots.find((known) => known.bootId === bootId) ?? boots.at(-1);
     const rows = this.#db
-      .prepare<[bigint], Latched>(
-        "SELECT * FROM latched WHERE log_time_ns <= ? ORDER BY channel_id, log_time_ns, sequence",
+      .prepare<[number, bigint], Latched>(
+        `SELECT * FROM latched WHERE boot <= ? AND log_time_ns <= ?
+           ORDER BY channel_id, boot, log_time_ns, sequence`,
       )
       .safeIntegers()
-      .all(beforeNs);
+      .all(boot?.id ?? 0, beforeNs);
     const last = new Map(rows.filter(isIntact).map((row) => [row.channel_id, row]));
     return [...last.values()].map((row) => ({
       channelId: Number(row.channel_id),
@@ -163,15 +174,15 @@ export class RingReader {
     this.#db.close();
   }
 
-  #page(query: RingQuery, startNs: bigint, id: bigint): Row[] {
+  #page(boot: number, query: RingQuery, startNs: bigint, id: bigint): Row[] {
     return this.#db
-      .prepare<[bigint, bigint, bigint, bigint], Row>(
+      .prepare<[number, bigint, bigint, bigint, bigint], Row>(
         `SELECT ${SEALED_COLUMNS}, size, segment, offset FROM chunk
-         WHERE (start_ns, id) > (?, ?) AND start_ns <= ? AND end_ns >= ? AND quarantine IS NULL
+         WHERE boot = ? AND (start_ns, id) > (?, ?) AND start_ns <= ? AND end_ns >= ? AND quarantine IS NULL
          ORDER BY start_ns, id LIMIT ${ROWS_PER_PAGE}`,
       )
       .safeIntegers()
-      .all(startNs, id, query.endNs, query.startNs);
+      .all(boot, startNs, id, query.endNs, query.startNs);
   }
 
   #toChunk(row: Row, bootId: string, isUnbroken: boolean): StoredChunk {

@@ -13,7 +13,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Channel } from "../model/channel.ts";
-import type { BootAnchor, RawChunk } from "../model/chunk.ts";
+import { type BootAnchor, powerOnNs, type RawChunk } from "../model/chunk.ts";
 import type { Amount } from "../model/count-change.ts";
 import type { TopicClass } from "../model/topic-class.ts";
 import type { Native } from "../native/addon.ts";
@@ -102,7 +102,7 @@ export class Ring {
   readonly #memory: MemoryTier;
   readonly #backlog = new Backlog();
   readonly #intake = new Intake();
-  readonly #holds = new Holds();
+  readonly #holds: Holds;
   readonly #keyFrames = new KeyFrames();
   readonly #latched = new Latched();
   readonly #refusal: DiskRefusal;
@@ -122,6 +122,7 @@ export class Ring {
     this.#deps = deps;
     this.#refusal = new DiskRefusal(deps.log);
     this.#classes = new Map(options.classes.map((topicClass) => [topicClass.name, topicClass]));
+    this.#holds = new Holds(deps.anchor.bootId);
     this.#memory = new MemoryTier(options.classes);
     this.#openedNs = this.#nowNs();
     for (const channel of readChannels(db)) this.#channels.set(channel.id, channel);
@@ -190,9 +191,16 @@ export class Ring {
     return this.#lastSequences;
   }
 
-  /** Up to where an earlier process had committed; undefined in a fresh ring. */
-  get lastStoredNs(): bigint | undefined {
-    return this.#disk.boot.lastStoredNs;
+  /** Up to where earlier processes of a boot had committed; undefined for a boot that the ring does not know. */
+  lastStoredNs(bootId: string): bigint | undefined {
+    return this.#disk.boot.lastStoredByBoot.get(bootId);
+  }
+
+  /** From when on this boot is not recorded until its first message; undefined in a fresh ring. */
+  get recordedUntilNs(): bigint | undefined {
+    const { anchor } = this.#deps;
+    const isFresh = this.#disk.boot.lastStoredByBoot.size === 0;
+    return isFresh ? undefined : (this.lastStoredNs(anchor.bootId) ?? powerOnNs(anchor));
   }
 
   /** Its row is committed with, or before, the first chunk that refers to it. */
@@ -238,11 +246,11 @@ export class Ring {
   }
 
   /**
-   * Retention never deletes what touches the range, or lies between it and the key frames from which the video in
-   * it is decoded. The same id again replaces its range.
+   * Retention never deletes what touches the range (of this boot, unless told), or lies between it and the key frames
+   * from which the video in it is decoded. The same id again replaces its range.
    */
-  hold(id: string, startNs: bigint, endNs: bigint): void {
-    this.#holds.set(id, this.#keyFrames.windowStart(startNs), endNs);
+  hold(id: string, startNs: bigint, endNs: bigint, bootId = this.#deps.anchor.bootId): void {
+    this.#holds.set(id, this.#keyFrames.windowStart(startNs), endNs, bootId);
   }
 
   release(id: string): void {
@@ -291,11 +299,12 @@ export class Ring {
   }
 
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
-  durabilityOf(startNs: bigint, endNs: bigint): Durability {
+  durabilityOf(startNs: bigint, endNs: bigint, bootId = this.#deps.anchor.bootId): Durability {
+    const isOwn = bootId === this.#deps.anchor.bootId; // of an earlier boot nothing is on its way any more
     const fromNs = this.#keyFrames.windowStart(startNs);
     const isOnItsWay = this.#backlog.touches(fromNs, endNs) || this.#disk.uncommitted.touches(fromNs, endNs);
-    if (isOnItsWay) return this.#refusal.durability;
-    if (this.#intake.touches(fromNs, endNs)) return "waiting";
+    if (isOwn && isOnItsWay) return this.#refusal.durability;
+    if (isOwn && this.#intake.touches(fromNs, endNs)) return "waiting";
     return this.#deps.ledger.saveLosses() ? "durable" : "waiting";
   }
 

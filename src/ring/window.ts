@@ -31,6 +31,8 @@ export type ChunkSource = Pick<RingReader, "channels" | "chunks" | "decompress" 
 export type WindowQuery = {
   readonly startNs: bigint;
   readonly endNs: bigint;
+  /** As in `RingQuery`. */
+  readonly bootId?: string | undefined;
   readonly wants: (channel: Channel) => boolean;
   /** Classes that are cut to the message at the window's edges; the others come by whole (full) chunks. */
   readonly isCut: (className: string) => boolean;
@@ -62,9 +64,11 @@ export function* windowChunks(source: ChunkSource, query: WindowQuery): Generato
   yield* latchedChunks(source, query, wanted, channels);
   const coverage: Coverage = new Map();
   let waiting: StoredChunk[] = [];
-  for (const chunk of source.chunks({ startNs: query.startNs, endNs: query.endNs, channelIds: wanted })) {
-    const due = waiting.filter((baseline) => baseline.endNs < chunk.startNs);
-    waiting = waiting.filter((baseline) => baseline.endNs >= chunk.startNs);
+  const { startNs, endNs, bootId } = query;
+  for (const chunk of source.chunks({ startNs, endNs, bootId, channelIds: wanted })) {
+    const isPast = (baseline: StoredChunk) => baseline.bootId !== chunk.bootId || baseline.endNs < chunk.startNs;
+    const due = waiting.filter(isPast);
+    waiting = waiting.filter((baseline) => !isPast(baseline));
     for (const baseline of due) yield* pieceOf(source, baseline, query, wanted, coverage);
     if (chunk.kind === "baseline") waiting.push(chunk);
     else yield* pieceOf(source, chunk, query, wanted, coverage);
@@ -241,14 +245,17 @@ function* latchedChunks(
   wanted: ReadonlySet<number>,
   channels: ReadonlyMap<number, Channel>,
 ): Generator<WindowChunk> {
-  const messages = source.latched(query.startNs - 1n).filter((message) => wanted.has(message.channelId));
+  const { startNs, bootId } = query;
+  const messages = source.latched(startNs - 1n, bootId).filter((message) => wanted.has(message.channelId));
   const lastByChannel = new Map(messages.map((message) => [message.channelId, { message, isBrought: false }]));
-  const edge = { startNs: query.startNs, endNs: query.startNs, channelIds: new Set(lastByChannel.keys()) };
+  const edge = { startNs, endNs: startNs, bootId, channelIds: new Set(lastByChannel.keys()) };
   // The ring remembers one message of a chunk, its last; the last before the window may be an earlier one of it.
   for (const chunk of edge.channelIds.size === 0 ? [] : source.chunks(edge))
     for (const message of messagesBefore(source, chunk, query)) {
       const last = lastByChannel.get(message.channelId);
-      if (last !== undefined && message.logTimeNs >= last.message.logTimeNs)
+      const isLater =
+        last !== undefined && (message.bootId !== last.message.bootId || message.logTimeNs >= last.message.logTimeNs);
+      if (isLater)
         lastByChannel.set(message.channelId, { message, isBrought: last.isBrought || !isCutAt(chunk, query.isCut) });
     }
   const missing = [...lastByChannel.values()].filter(({ isBrought }) => !isBrought).map(({ message }) => message);

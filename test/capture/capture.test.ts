@@ -74,7 +74,7 @@ function open(changes: Partial<CaptureDeps> = {}, policies = [POLICY]): Opened {
     log: silentLog,
     bootId: "boot",
     newId: () => `episode-${++count}`,
-    lastStoredNs: undefined,
+    lastStoredNs: () => undefined,
     onDemand: (globs) => onDemand.push(globs),
     onSealed: (episode) => sealed.push(episode),
     ...changes,
@@ -147,7 +147,7 @@ test("the hold lasts until the batch files are durable, and then it is gone from
 
 test("an episode that was open when the process died is sealed as interrupted, as far as the ring reaches", () => {
   open().capture.onEvent(firing(100));
-  const { capture, calls, sealed } = open({ lastStoredNs: at(102) });
+  const { capture, calls, sealed } = open({ lastStoredNs: () => at(102) });
   expect(calls).toEqual(["hold episode-1 90-102"]);
   expect(new EpisodeTable(db).find("episode-1").episode).toMatchObject({
     isInterrupted: true,

@@ -28,7 +28,13 @@ class Line implements Disposable {
     for (const known of [JOINTS, IMAGE]) this.rig.addChannel(known);
     createCaptureTables(this.rig.journal);
     this.capture = Capture.open(this.rig.journal, [POLICY], {
-      ...{ ring: this.rig.ring, log: silentLog, bootId: "boot-1", newId: () => "episode-1", lastStoredNs: undefined },
+      ...{
+        ring: this.rig.ring,
+        log: silentLog,
+        bootId: "boot-1",
+        newId: () => "episode-1",
+        lastStoredNs: () => undefined,
+      },
       onDemand: () => {},
       onSealed: (episode) => this.sealed.push(episode),
     });

@@ -19,7 +19,8 @@ function open(): { ledger: Ledger; ring: Db; journal: Db } {
 }
 
 function loss(changes: Partial<Loss> = {}): Loss {
-  return { topic: "/a", reason: "queue_full", startNs: 10n * S, endNs: 10n * S, count: 1, bytes: 100, ...changes };
+  const known = { topic: "/a", reason: "queue_full", bootId: "boot-1" } as const;
+  return { ...known, startNs: 10n * S, endNs: 10n * S, count: 1, bytes: 100, ...changes };
 }
 
 function save(ledger: Ledger, ring: Db): void {
@@ -134,6 +135,20 @@ test("what is evicted is counted for the boot it came from, within the caller's 
   ]);
 });
 
+test("losses of two boots with the same log_time are two rows, each found for its boot", () => {
+  const { ledger, ring, journal } = open();
+  ledger.addLoss(loss());
+  ledger.addLoss(loss({ bootId: "boot-0", reason: "corrupt_chunk" }));
+  ledger.saveLosses();
+  ledger.attach(ring, "boot-2");
+  ledger.addLoss(loss({ bootId: "boot-2" }));
+  ledger.saveLosses();
+  const boots = (bootId?: string) =>
+    readLosses(journal, 0n, 30n * S, bootId === undefined ? {} : { bootId }).map((row) => `${row.bootId} ${row.count}`);
+  expect(boots()).toEqual(["boot-1 1", "boot-0 1", "boot-2 1"]);
+  expect(boots("boot-2")).toEqual(["boot-2 1"]);
+});
+
 test("losses are found by what touches the range; those of no topic concern every topic", () => {
   const { ledger, journal } = open();
   ledger.addLoss(loss({ startNs: 5n * S, endNs: 20n * S }));
@@ -141,5 +156,5 @@ test("losses are found by what touches the range; those of no topic concern ever
   ledger.addLoss(loss({ topic: "/b" }));
   ledger.saveLosses();
   expect(readLosses(journal, 15n * S, 30n * S).map(({ topic }) => topic)).toEqual(["/a"]);
-  expect(readLosses(journal, 0n, 30n * S, new Set(["/a"])).map(({ topic }) => topic)).toEqual(["/a", ""]);
+  expect(readLosses(journal, 0n, 30n * S, { topics: new Set(["/a"]) }).map(({ topic }) => topic)).toEqual(["/a", ""]);
 });

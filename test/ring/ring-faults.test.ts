@@ -101,7 +101,7 @@ test("beyond its budget the least valuable of what waits is dropped, counted as 
   const images = got.filter(({ channelId }) => channelId === 2).length;
   expect(images).toBeLessThan(100);
   expect(dropsOf(rig, "disk_full")).toBe(100 - images);
-  const lost = rig.ledger.losses(0n, 2n ** 62n, new Set(["/camera"]));
+  const lost = rig.ledger.losses(0n, 2n ** 62n, { topics: new Set(["/camera"]) });
   expect(lost.reduce((sum, { count }) => sum + (count ?? 0), 0)).toBe(100 - images);
   expect(brokenIdentities(rig)).toEqual([]);
 });

@@ -13,7 +13,7 @@ export type Listing = {
   readonly messages: readonly string[];
   readonly latched: readonly string[];
   readonly episodes: readonly unknown[];
-  readonly losses: readonly unknown[];
+  readonly losses: readonly object[];
   readonly batches: readonly unknown[];
   readonly receipts: readonly unknown[];
 };
