@@ -1,4 +1,5 @@
 /** `lode export`: a range of the ring, an episode, or files that a receiver got, as MCAP or CSV. */
+import { dirname, resolve } from "node:path";
 import { type ExportSource, openExportSource } from "../daemon/export-source.ts";
 import { ChannelReader } from "../decode/channel-reader.ts";
 import { exportCsv } from "../export/export-csv.ts";
@@ -6,8 +7,11 @@ import { type ExportOptions, exportMcap } from "../export/export-mcap.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import { compileGlobs } from "../std/glob.ts";
+import { earliest } from "../std/nanoseconds.ts";
 import { formatBytes, parseTimeNs } from "../std/time-text.ts";
+import { formatTimeNs } from "../std/wire.ts";
 import { type CommonOptions, interruptSignal, readConfig, say } from "./command.ts";
+import { Progress } from "./progress.ts";
 
 export type ExportCommandOptions = CommonOptions & {
   readonly from?: string;
@@ -18,16 +22,19 @@ export type ExportCommandOptions = CommonOptions & {
 };
 
 export async function runExport(ids: readonly string[], options: ExportCommandOptions): Promise<void> {
-  const folder = readConfig(options).config.ring.folder;
+  const { ring, telemetry } = readConfig(options).config;
   const nowNs = systemClock.wallNs();
   const startNs = options.from === undefined ? undefined : parseTimeNs(options.from, nowNs);
   const endNs = options.to === undefined ? undefined : parseTimeNs(options.to, nowNs);
   if (startNs !== undefined && endNs !== undefined && endNs < startNs)
     throw new Fault("bad_time", `--to ${options.to} is before --from ${options.from}.`, "Swap them.");
-  const { source, ...range } = await openExportSource(ids, folder, { startNs, endNs });
-  using opened = source;
   const topics = options.topics ?? ["**"];
-  const wanted: ExportOptions = { ...range, wantsTopic: compileGlobs(topics), signal: interruptSignal() };
+  const place = { folder: ring.folder, socket: telemetry.socket, spoolFolder: dirname(resolve(options.output)) };
+  const { source, ...range } = await openExportSource(ids, place, { startNs, endNs }, topics);
+  using opened = source;
+  using progress = new Progress(range.startNs, earliest(range.endNs, nowNs));
+  const followed = { signal: interruptSignal(), onProgress: progress.at };
+  const wanted: ExportOptions = { ...range, wantsTopic: compileGlobs(topics), ...followed };
   if (options.format === "csv") return await exportTables(opened, wanted, options);
   if (options.format !== "mcap")
     throw new Fault("bad_usage", `"${options.format}" is no format.`, "Use --format mcap or csv.");
@@ -37,7 +44,7 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
     options,
     result,
     () =>
-      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}`,
+      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}${reach(result.completeUntilNs, range.endNs)}`,
   );
 }
 
@@ -59,6 +66,11 @@ async function exportTables(
 
 function damage(damaged: readonly string[]): string {
   return damaged.length === 0 ? "" : `\n${damaged.length} chunks could not be read and are missing: ${damaged[0]}`;
+}
+
+function reach(completeUntilNs: bigint | undefined, endNs: bigint): string {
+  if (completeUntilNs === undefined || completeUntilNs >= endNs) return "";
+  return `\nComplete up to ${formatTimeNs(completeUntilNs)}.`;
 }
 
 function nothingThere(path: string, topics: readonly string[]): Fault {

@@ -1,5 +1,5 @@
 /** Asks the running daemon over its control socket. */
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
 import { Fault } from "../std/fault.ts";
 import type { Wire } from "../std/wire.ts";
 
@@ -13,37 +13,50 @@ export async function askDaemon<T>(
   path: string,
   body?: unknown,
 ): Promise<Wire<T>> {
-  const { status, text } = await exchange(socketPath, method, path, body);
-  const answer: unknown = JSON.parse(text);
-  if (status < 400) return answer as Wire<T>;
-  const error = (answer as { error?: { code?: string; message?: string; hint?: string } }).error ?? {};
-  throw new Fault(error.code ?? "refused", error.message ?? `The daemon answered ${status}.`, error.hint ?? "");
+  const response = await open(socketPath, method, path, body);
+  return JSON.parse((await readAll(response, socketPath)).toString()) as Wire<T>;
 }
 
-function exchange(
-  socketPath: string,
-  method: string,
-  path: string,
-  body: unknown,
-): Promise<{ status: number; text: string }> {
+/** The answer's bytes as they come, at the reader's pace. Throws as `askDaemon` does. */
+export async function* streamFromDaemon(socketPath: string, path: string, body: unknown): AsyncGenerator<Uint8Array> {
+  const response = await open(socketPath, "POST", path, body);
+  try {
+    for await (const part of response) yield part;
+  } catch (error) {
+    throw explain(error as NodeJS.ErrnoException, socketPath);
+  }
+}
+
+async function readAll(response: IncomingMessage, socketPath: string): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const part of response) {
+      size += part.length;
+      if (size > ANSWER_BYTES_MAX) throw new Error("the answer is too large");
+      parts.push(part);
+    }
+  } catch (error) {
+    throw explain(error as NodeJS.ErrnoException, socketPath);
+  }
+  return Buffer.concat(parts);
+}
+
+/** The head of an answer that is none of an error. */
+async function open(socketPath: string, method: string, path: string, body: unknown): Promise<IncomingMessage> {
   const payload = body === undefined ? undefined : JSON.stringify(body);
   const headers = payload === undefined ? {} : { "content-type": "application/json" };
-  return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, method, path, headers, timeout: DEADLINE_MS }, (response) => {
-      const parts: Buffer[] = [];
-      let size = 0;
-      response.on("data", (part: Buffer) => {
-        size += part.length;
-        if (size > ANSWER_BYTES_MAX) outgoing.destroy(new Error("the answer is too large"));
-        else parts.push(part);
-      });
-      response.on("end", () => resolve({ status: response.statusCode ?? 500, text: Buffer.concat(parts).toString() }));
-      response.on("error", reject);
-    });
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const outgoing = request({ socketPath, method, path, headers, timeout: DEADLINE_MS }, resolve);
     outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${DEADLINE_MS / 1000} s`)));
     outgoing.on("error", (error: NodeJS.ErrnoException) => reject(explain(error, socketPath)));
     outgoing.end(payload);
   });
+  const status = response.statusCode ?? 500;
+  if (status < 400) return response;
+  const answer: unknown = JSON.parse((await readAll(response, socketPath)).toString());
+  const error = (answer as { error?: { code?: string; message?: string; hint?: string } }).error ?? {};
+  throw new Fault(error.code ?? "refused", error.message ?? `The daemon answered ${status}.`, error.hint ?? "");
 }
 
 function explain(error: NodeJS.ErrnoException, socketPath: string): Fault {

@@ -19,6 +19,8 @@ export interface Commands {
   label(id: string, request: unknown): Promise<EpisodeAnswer>;
   batches(): Promise<BatchesAnswer>;
   capture(request: unknown): Promise<CaptureAnswer>;
+  /** What is in memory only, as a stream (ring/memory-stream.ts). Throws `Fault("other_ring")`. */
+  memory(request: unknown): AsyncIterable<Uint8Array>;
   pauseUpload(request: unknown): Promise<PauseAnswer>;
   resumeUpload(): Promise<PauseAnswer>;
 }

@@ -7,6 +7,7 @@
 import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { createConnection } from "node:net";
 import { dirname } from "node:path";
+import { Readable } from "node:stream";
 import fastify, { type FastifyInstance } from "fastify";
 import { describeError, Fault } from "../std/fault.ts";
 import { toWire } from "../std/wire.ts";
@@ -66,6 +67,9 @@ function addRoutes(server: FastifyInstance, commands: Commands): void {
   );
   server.get("/v1/batches", async () => toWire(await commands.batches()));
   server.post("/v1/capture", async (request) => toWire(await commands.capture(request.body ?? {})));
+  server.post("/v1/memory", (request, reply) =>
+    reply.type("application/octet-stream").send(Readable.from(commands.memory(request.body ?? {}))),
+  );
   server.post("/v1/upload/pause", async (request) => toWire(await commands.pauseUpload(request.body ?? {})));
   server.post("/v1/upload/resume", async () => toWire(await commands.resumeUpload()));
 }

@@ -29,6 +29,7 @@ import type { Db } from "../store/database.ts";
 import type { Uploader } from "../upload/uploader.ts";
 import { logTimeNs } from "./boot-anchor.ts";
 import type { IngestStatus } from "./ingest-thread.ts";
+import { assertSameRing, memoryRequest, readMemory } from "./memory-read.ts";
 import type { StoreStatus } from "./store-thread.ts";
 import type { Thread } from "./thread-call.ts";
 import { VERSION } from "./version.ts";
@@ -177,6 +178,12 @@ export class DaemonCommands implements Commands {
     const { pre_roll_ms, post_roll_ms, labels, note } = parseRequest(captureRequest, request);
     const argument = { preRollMs: pre_roll_ms, postRollMs: post_roll_ms, labels, note };
     return { episodeId: await this.#parts.store.call<string>("capture", argument) };
+  }
+
+  memory(request: unknown): AsyncIterable<Uint8Array> {
+    const { folder, start_ns, end_ns, topics } = parseRequest(memoryRequest, request);
+    assertSameRing(folder, this.#config.ring.folder);
+    return readMemory({ startNs: start_ns, endNs: end_ns, topics }, this.#parts.store, this.#parts.ingest);
   }
 
   async pauseUpload(request: unknown): Promise<PauseAnswer> {

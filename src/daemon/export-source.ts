@@ -1,14 +1,17 @@
 /**
  * Where an export reads from: files by their path, an episode by its id, or else a range of the ring.
  *
- * The data folder is read as it lies, so it works beside a running daemon, without one, and over a copied folder.
+ * The data folder is read as it lies, so it works beside a running daemon, without one, and over a copied folder. A
+ * daemon that runs on this folder is asked first for what it has in memory only.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { BatchStore } from "../batch/batch-store.ts";
 import { EpisodeTable } from "../capture/episode-table.ts";
+import { streamFromDaemon } from "../control/client.ts";
 import { McapSource } from "../export/mcap-source.ts";
 import type { Episode } from "../model/episode.ts";
+import { MemorySpool } from "../ring/memory-spool.ts";
 import { RingReader } from "../ring/ring-reader.ts";
 import { Fault } from "../std/fault.ts";
 import { openDatabaseForReading } from "../store/database.ts";
@@ -25,12 +28,17 @@ export type ExportSource = {
 
 const EVER = { startNs: 0n, endNs: 2n ** 63n - 1n };
 
-/** The caller disposes of `source`. Throws `Fault`. */
+/** Where the ring lies, where its daemon answers if one runs, and where there is room beside the export. */
+export type ExportPlace = { readonly folder: string; readonly socket: string; readonly spoolFolder: string };
+
+/** The caller disposes of `source`. Of the topics only those of the memory tier are chosen here. Throws `Fault`. */
 export async function openExportSource(
   ids: readonly string[],
-  folder: string,
+  place: ExportPlace,
   given: ExportRange,
+  topics: readonly string[],
 ): Promise<ExportSource> {
+  const { folder } = place;
   const within = (whole: { startNs: bigint; endNs: bigint }) => ({
     startNs: given.startNs ?? whole.startNs,
     endNs: given.endNs ?? whole.endNs,
@@ -53,13 +61,39 @@ export async function openExportSource(
   if (id === undefined) {
     if (given.startNs === undefined)
       throw new Fault("bad_usage", "What is to be exported?", "Name an episode, .mcap files, or --from and --to.");
-    return { source: RingReader.open(folder), ...within(EVER) };
+    return await openRing(place, within(EVER), topics);
   }
   const { episode, files } = findEpisode(folder, id);
   // Batches that still wait here are whole whatever the ring has evicted since.
   if (files.length > 0) return { source: await McapSource.open(files), ...within(EVER) };
-  return { source: RingReader.open(folder), ...within(episode) };
+  return await openRing(place, within(episode), topics);
 }
+
+async function openRing(
+  place: ExportPlace,
+  range: { readonly startNs: bigint; readonly endNs: bigint },
+  topics: readonly string[],
+): Promise<ExportSource> {
+  const memory = await readMemoryTier(place, range, topics);
+  return { source: RingReader.open(place.folder, { memory }), ...range };
+}
+
+/** undefined: no daemon runs on this folder. */
+async function readMemoryTier(
+  { folder, socket, spoolFolder }: ExportPlace,
+  { startNs, endNs }: { readonly startNs: bigint; readonly endNs: bigint },
+  topics: readonly string[],
+): Promise<MemorySpool | undefined> {
+  const request = { folder: resolve(folder), start_ns: String(startNs), end_ns: String(endNs), topics };
+  try {
+    return await MemorySpool.receive(streamFromDaemon(socket, "/v1/memory", request), spoolFolder);
+  } catch (error) {
+    if (error instanceof Fault && NO_DAEMON.has(error.code)) return undefined;
+    throw error;
+  }
+}
+
+const NO_DAEMON: ReadonlySet<string> = new Set(["not_running", "other_ring"]);
 
 function findEpisode(folder: string, id: string): { episode: Episode; files: readonly string[] } {
   const journal = openDatabaseForReading(join(folder, "journal.db"));

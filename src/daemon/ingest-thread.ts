@@ -132,6 +132,13 @@ serveCalls(parentPort, {
     rules: trigger.status(),
     jsonNulls: ingest.nullCount,
   }),
+  /** The chunks that gather go to the store; returns up to when everything has. */
+  flush: (): bigint => {
+    builder.flushAll();
+    const atNs = nowNs();
+    send({ kind: "flushed", atNs });
+    return atNs;
+  },
   stop: async () => {
     stopping.abort(new Error("stopping"));
     await running;

@@ -14,6 +14,8 @@ export type IngestToStore =
   | { readonly kind: "key_frame"; readonly channelId: number; readonly atNs: bigint }
   | { readonly kind: "event"; readonly event: RuleEvent }
   | { readonly kind: "loss"; readonly loss: Loss }
+  /** Everything received until then has been sent. */
+  | { readonly kind: "flushed"; readonly atNs: bigint }
   /** Nothing follows. */
   | { readonly kind: "end" };
 

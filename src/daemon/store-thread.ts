@@ -22,10 +22,13 @@ import { Ring } from "../ring/ring.ts";
 import type { RingStatus } from "../ring/ring-status.ts";
 import { assert, unreachable } from "../std/assert.ts";
 import { systemClock } from "../std/clock.ts";
+import { compileGlobs } from "../std/glob.ts";
 import { uuidV7 } from "../std/uuid.ts";
+import { waitMs } from "../std/wait.ts";
 import { openLog } from "../telemetry/log.ts";
 import { logTimeNs } from "./boot-anchor.ts";
 import { batchFolder, openJournal } from "./journal.ts";
+import type { MemoryQuery } from "./memory-read.ts";
 import { type IngestToStore, type StoreNote, type StoreToIngest, transferOf } from "./ports.ts";
 import { serveCalls } from "./thread-call.ts";
 
@@ -60,6 +63,10 @@ const TICK_MS = 50;
 const END_DEADLINE_MS = 5000;
 const STATUS_LOSSES_MAX = 100;
 const EVER_NS = 2n ** 63n - 1n;
+/** What ingest sent is a moment away, or behind 96 MB that a slow disk takes seconds for. */
+const ARRIVAL_MS_MAX = 5000;
+/** A few milliseconds of copying. */
+const MEMORY_BYTES_PER_CALL = 4 * 1024 * 1024;
 
 const { config, anchor, policies, ingestPort }: StoreThreadData = workerData;
 assert(parentPort !== null, "the store thread runs in a worker");
@@ -97,6 +104,8 @@ const capture = Capture.open(journal, policies, {
 
 let lastCommitMs = performance.now();
 let timer: NodeJS.Timeout | undefined;
+/** Everything ingest received until then is here. */
+let arrivedNs = 0n;
 const ended = Promise.withResolvers<void>();
 
 ingestPort.on("message", (note: IngestToStore) => {
@@ -113,6 +122,9 @@ ingestPort.on("message", (note: IngestToStore) => {
       return commit();
     case "loss":
       return ledger.drop(note.loss);
+    case "flushed":
+      arrivedNs = note.atNs;
+      return;
     case "end":
       while (appendNext()) {}
       return ended.resolve();
@@ -185,6 +197,14 @@ serveCalls(parentPort, {
     commit();
     return id;
   },
+  listMemory: async ({ startNs, endNs, topics, flushedNs }: MemoryQuery & { readonly flushedNs: bigint }) => {
+    const isThere = () => ring.appendedUntilNs(arrivedNs) >= flushedNs;
+    for (let waitedMs = 0; !isThere() && waitedMs < ARRIVAL_MS_MAX; waitedMs += TICK_MS) await waitMs(TICK_MS);
+    const wantsTopic = compileGlobs(topics);
+    return ring.listMemory(startNs, endNs, ({ topic }) => wantsTopic(topic), arrivedNs);
+  },
+  readMemory: ({ startNs, endNs, keys }: MemoryQuery & { readonly keys: readonly string[] }) =>
+    ring.readMemory(keys, startNs, endNs, MEMORY_BYTES_PER_CALL),
   annotate: ({ id, edit, author }: { id: string; edit: EpisodeEdit; author: string }) => {
     capture.annotate(id, edit, author, nowNs());
   },

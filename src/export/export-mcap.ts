@@ -25,10 +25,16 @@ export type McapExport = {
   readonly topics: Readonly<Record<string, number>>;
   /** Chunks that could not be read, with the reason. */
   readonly damaged: readonly string[];
+  /** Up to when nothing is missing that the daemon received; undefined: none runs, the range is what is on disk. */
+  readonly completeUntilNs: bigint | undefined;
 };
 
 /** Rejects with the signal's reason; then there is no file. */
-export async function exportMcap(source: ChunkSource, path: string, options: ExportOptions): Promise<McapExport> {
+export async function exportMcap(
+  source: ChunkSource & { readonly completeUntilNs?: bigint | undefined },
+  path: string,
+  options: ExportOptions,
+): Promise<McapExport> {
   const channels = source.channels();
   const wanted = new Map([...channels].filter(([, { topic }]) => options.wantsTopic(topic)));
   const damaged: string[] = [];
@@ -53,5 +59,5 @@ export async function exportMcap(source: ChunkSource, path: string, options: Exp
     topics[topic] = (topics[topic] ?? 0) + Number(count);
   }
   const messages = Object.values(topics).reduce((sum, count) => sum + count, 0);
-  return { path, ...finished, messages, topics, damaged };
+  return { path, ...finished, messages, topics, damaged, completeUntilNs: source.completeUntilNs };
 }

@@ -65,7 +65,12 @@ export class Backlog {
   }
 
   touches(startNs: bigint, endNs: bigint): boolean {
-    return this.#entries.some(({ chunk }) => touches(chunk, startNs, endNs));
+    return this.within(startNs, endNs).length > 0;
+  }
+
+  /** The chunks that touch the range. */
+  within(startNs: bigint, endNs: bigint): PackedChunk[] {
+    return this.#entries.map(({ chunk }) => chunk).filter((chunk) => touches(chunk, startNs, endNs));
   }
 
   /**

@@ -34,6 +34,13 @@ export class MemoryTier {
     return expire(shelf);
   }
 
+  /** The chunks that touch the range. */
+  within(startNs: bigint, endNs: bigint): PackedChunk[] {
+    return [...this.#shelves.values()].flatMap(({ chunks }) =>
+      chunks.filter((chunk) => touches(chunk, startNs, endNs)),
+    );
+  }
+
   /** Takes out the chunks that touch the range; of those only some, if told which. */
   take(startNs: bigint, endNs: bigint, isWanted: (chunk: PackedChunk) => boolean = () => true): PackedChunk[] {
     const isTaken = (chunk: PackedChunk) => touches(chunk, startNs, endNs) && isWanted(chunk);

@@ -16,6 +16,7 @@ import { type Db, openDatabaseForReading } from "../store/database.ts";
 import { headerOf, isSound, SEALED_COLUMNS, type SealedRow } from "./chunk-table.ts";
 import { latchedSeal } from "./latched.ts";
 import { decompressFrame } from "./lz4-frame.ts";
+import type { MemorySpool } from "./memory-spool.ts";
 import { mergeChunks } from "./message-merge.ts";
 import type { RingMessage } from "./message-record.ts";
 import type { Compression } from "./packed-chunk.ts";
@@ -58,7 +59,11 @@ export type ReadProblem = {
   readonly code: "chunk_gone" | "corrupt_chunk";
   readonly reason: string;
 };
-export type RingReaderOptions = { readonly onProblem?: (problem: ReadProblem) => void };
+export type RingReaderOptions = {
+  readonly onProblem?: (problem: ReadProblem) => void;
+  /** What the daemon of this ring has in memory only, read before this reader was opened, which disposes of it. */
+  readonly memory?: MemorySpool | undefined;
+};
 
 const ROWS_PER_PAGE = 256;
 /** A body the builder cannot have made: a damaged row must not make the reader allocate it. */
@@ -84,12 +89,14 @@ export class RingReader {
   readonly #folder: string;
   readonly #db: Db;
   readonly #onProblem: (problem: ReadProblem) => void;
+  readonly #memory: MemorySpool | undefined;
   readonly #descriptors = new Map<number, number>();
 
   private constructor(folder: string, db: Db, options: RingReaderOptions) {
     this.#folder = folder;
     this.#db = db;
     this.#onProblem = options.onProblem ?? (() => {});
+    this.#memory = options.memory;
   }
 
   /** The ring must have been made by `Ring.open` before. */
@@ -104,7 +111,13 @@ export class RingReader {
   /** What touches the range, boot by boot and by start time; quarantined chunks are left out. */
   *chunks(query: RingQuery): Generator<StoredChunk> {
     for (const { id, bootId } of readBoots(this.#db))
-      if (query.bootId === undefined || query.bootId === bootId) yield* this.#chunksOf(id, bootId, query);
+      if (query.bootId === undefined || query.bootId === bootId) yield* this.#joined(id, bootId, query);
+  }
+
+  /** Of the running boot the memory tier as well. */
+  #joined(boot: number, bootId: string, query: RingQuery): Generator<StoredChunk> {
+    const stored = this.#chunksOf(boot, bootId, query);
+    return this.#memory?.bootId === bootId ? this.#memory.joined(stored, query, isWanted) : stored;
   }
 
   *#chunksOf(boot: number, bootId: string, query: RingQuery): Generator<StoredChunk> {
@@ -168,7 +181,13 @@ export class RingReader {
     }));
   }
 
+  /** Up to when nothing is missing that the daemon received; undefined: no memory tier was read. */
+  get completeUntilNs(): bigint | undefined {
+    return this.#memory?.completeUntilNs;
+  }
+
   [Symbol.dispose](): void {
+    this.#memory?.[Symbol.dispose]();
     for (const fd of this.#descriptors.values()) closeSync(fd);
     this.#descriptors.clear();
     this.#db.close();

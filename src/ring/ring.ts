@@ -34,6 +34,7 @@ import { Holds } from "./holds.ts";
 import { Intake } from "./intake.ts";
 import { KeyFrames } from "./key-frames.ts";
 import { Latched } from "./latched.ts";
+import { chunkKey, headerOfChunk, type MemoryList } from "./memory-stream.ts";
 import { MemoryTier } from "./memory-tier.ts";
 import { ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
 import { Retention } from "./retention.ts";
@@ -267,8 +268,7 @@ export class Ring {
    * disk tier already and durable with the next commit; the heavy ones are written by `step`.
    */
   promote(startNs: bigint, endNs: bigint, focusNs: bigint): void {
-    const isVideo = ({ channels }: PackedChunk) => channels.some(({ channelId }) => this.#keyFrames.has(channelId));
-    const before = this.#memory.take(this.#keyFrames.windowStart(startNs), startNs, isVideo);
+    const before = this.#memory.take(this.#keyFrames.windowStart(startNs), startNs, this.#isVideo);
     this.#focusNs = focusNs;
     for (const chunk of [...before, ...this.#memory.take(startNs, endNs)]) this.#owe(chunk, true);
     this.#promotion = { atNs: this.#deps.clock.monotonicNs(), isLightDue: true };
@@ -296,6 +296,42 @@ export class Ring {
     if (isDurable) this.#noteDurable();
     const { reason } = this.#refusal;
     return { isDurable, rows: problem === undefined ? rows : 0, ms: this.#msSince(startNs), reason };
+  }
+
+  /** Up to when everything is appended, if all until `arrivedNs` has come. */
+  appendedUntilNs(arrivedNs: bigint): bigint {
+    return earliest(arrivedNs, this.#intake.oldestNs ?? arrivedNs);
+  }
+
+  /**
+   * What of the range is in memory only, and up to when nothing is missing from that and the disk together, if all
+   * until `arrivedNs` has come: what still waits to be appended, or is half written to a failing disk, nobody can read.
+   */
+  listMemory(startNs: bigint, endNs: bigint, isWanted: (channel: Channel) => boolean, arrivedNs: bigint): MemoryList {
+    this.commit();
+    const wanted = new Set(this.channels.filter(isWanted).map(({ id }) => id));
+    const { bootId } = this.#deps.anchor;
+    const headers = this.#inMemory(startNs, endNs)
+      .filter(({ channels }) => channels.some(({ channelId }) => wanted.has(channelId)))
+      .toSorted((a, b) => Number(a.startNs - b.startNs))
+      .map((chunk, index) => headerOfChunk(chunk, index + 1, bootId));
+    const untilNs = this.appendedUntilNs(arrivedNs);
+    return { headers, completeUntilNs: earliest(untilNs, this.#disk.uncommitted.oldestNs ?? untilNs) };
+  }
+
+  /** The stored bytes of chunks in memory, as many in their order as `bytesMax` allows; undefined: it left. */
+  readMemory(keys: readonly string[], startNs: bigint, endNs: bigint, bytesMax: number): (Uint8Array | undefined)[] {
+    const chunks = new Map(this.#inMemory(startNs, endNs).map((chunk) => [chunkKey(chunk), chunk.payload]));
+    const read: (Uint8Array | undefined)[] = [];
+    let bytes = 0;
+    for (const key of keys) {
+      const payload = chunks.get(key);
+      bytes += payload?.length ?? 0;
+      if (read.length > 0 && bytes > bytesMax) break;
+      read.push(payload === undefined ? undefined : new Uint8Array(payload));
+    }
+    if (read.includes(undefined)) this.commit(); // it may be on its way to the disk
+    return read;
   }
 
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
@@ -361,6 +397,16 @@ export class Ring {
   }
 
   // Memory
+
+  readonly #isVideo = ({ channels }: PackedChunk): boolean =>
+    channels.some(({ channelId }) => this.#keyFrames.has(channelId));
+
+  #inMemory(startNs: bigint, endNs: bigint): PackedChunk[] {
+    const fromNs = this.#keyFrames.windowStart(startNs);
+    return [...this.#memory.within(fromNs, endNs), ...this.#backlog.within(fromNs, endNs)].filter(
+      (chunk) => chunk.endNs >= startNs || this.#isVideo(chunk),
+    );
+  }
 
   /** Adds to the memory tier. What expires for it is reduced to its baseline, or owed if somebody holds it. */
   #remember(chunk: PackedChunk): void {

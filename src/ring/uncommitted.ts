@@ -42,6 +42,11 @@ export class Uncommitted {
     return this.#inlineBytes > INLINE_BYTES_MAX;
   }
 
+  /** Of the first that still waits. */
+  get oldestNs(): bigint | undefined {
+    return this.#entries.map(({ chunk }) => chunk.startNs).reduce<bigint | undefined>(earlierOf, undefined);
+  }
+
   isInline(chunk: PackedChunk): boolean {
     return chunk.payload.length <= this.#deps.inlineBytesMax;
   }
@@ -114,6 +119,10 @@ export class Uncommitted {
     for (const { location, storedSize } of taken) if (location === undefined) this.#inlineBytes -= storedSize;
     return taken;
   }
+}
+
+function earlierOf(a: bigint | undefined, b: bigint): bigint {
+  return a === undefined || b < a ? b : a;
 }
 
 const NO_BYTES = new Uint8Array(0);
