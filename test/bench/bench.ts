@@ -8,6 +8,8 @@ import { writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { table } from "../../src/cli/screen.ts";
+import { benchmarkAdapter } from "./adapter.ts";
+import { benchmarkCeilingCamera, benchmarkCeilingSensors } from "./ceiling.ts";
 import { benchmarkNominal, benchmarkNominalDefault } from "./nominal.ts";
 
 export type Benchmark = {
@@ -30,6 +32,9 @@ export type QuotedPeer = { readonly value: number; readonly quoted: true; readon
 const ALL: Readonly<Record<string, (options: { seconds: number }) => Promise<Benchmark>>> = {
   nominal: benchmarkNominal,
   "nominal-default": benchmarkNominalDefault,
+  "ceiling-camera": benchmarkCeilingCamera,
+  "ceiling-sensors": benchmarkCeilingSensors,
+  adapter: benchmarkAdapter,
 };
 
 const { values, positionals } = parseArgs({

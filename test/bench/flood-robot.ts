@@ -2,10 +2,10 @@
  * A robot that sends as fast as a socket takes it, or at a pace: whole stretches of a mix as prebuilt WebSocket frames,
  * one write each, so that the load costs little beside the recorder it shares two cores with.
  *
- * It serves one client, starts when that has subscribed every topic, and waits for the socket instead of dropping: a
- * recorder that reads too slowly lowers `published`, one that drops is short of it. Prints {"url", "topics"}, then
- * {"event": "started"}; on SIGTERM it ends after the stretch at hand and prints what it published, in what time,
- * and what that cost itself.
+ * It serves one client and waits for the socket instead of dropping: a recorder that reads too slowly lowers
+ * `published`, one that drops is short of it. Prints {"url", "topics"}, and {"event": "subscribed"} when every topic is;
+ * starts on SIGUSR2; on SIGTERM it ends after the stretch at hand and prints what it published, in what time, and what
+ * that cost itself.
  *
  * Usage: flood-robot.ts camera|sensors [SCALE]; SCALE times the mix's own rates, 0 = as fast as it goes
  */
@@ -48,6 +48,7 @@ let count = 0;
 let startMs = 0;
 let cpuAtStart = process.cpuUsage();
 let isStopping = false;
+const go = new Promise((resolve) => process.once("SIGUSR2", resolve));
 
 server.on("connection", (socket, request) => {
   const subscribed = new Set<string>();
@@ -56,7 +57,9 @@ server.on("connection", (socket, request) => {
     if (op.op === "call_service") answer(socket, op);
     if (op.op !== "subscribe" || subscribed.has(op.topic)) return;
     subscribed.add(op.topic);
-    if (mix.every(({ topic }) => subscribed.has(topic)) && startMs === 0) start(request.socket);
+    if (subscribed.size < mix.length) return;
+    console.log(JSON.stringify({ event: "subscribed" }));
+    void go.then(() => start(request.socket));
   });
 });
 
@@ -71,7 +74,6 @@ function answer(socket: WebSocket, op: { id: string; service: string; args: Reco
 function start(socket: Socket): void {
   startMs = performance.now();
   cpuAtStart = process.cpuUsage();
-  console.log(JSON.stringify({ event: "started" }));
   socket.on("error", () => process.exit(1));
   const fill = () => {
     while (!isStopping && isDue() && socket.writableLength < WAITING_BYTES_MAX) {

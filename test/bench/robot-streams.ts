@@ -74,7 +74,12 @@ function sensorStreams(): RobotStream[] {
   const random = seededRandom(12);
   const stream = streamMaker();
   return ["left_arm", "right_arm", "left_leg", "right_leg"].map((part) =>
-    stream(`/${part}/joint_states`, JOINT_STATE, 250, many(joints(part, random))),
+    stream(
+      `/${part}/joint_states`,
+      JOINT_STATE,
+      250,
+      many(joints(`${part}/shoulder_or_hip/calibrated_at_the_factory`, random)),
+    ),
   );
 }
 
