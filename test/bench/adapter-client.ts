@@ -29,7 +29,7 @@ if (kind === "ws") {
 } else {
   const topicClass: TopicClass = {
     ...{ name: "light", rank: 0, tier: "disk", baselineHz: 0, memoryMs: 0, memoryBytesMax: 0 },
-    ...{ diskMsMax: 0, diskBytesMax: 0, queueLength: 200 },
+    ...{ diskMsMax: 0, diskBytesMax: 0, diskShareMax: 1, queueLength: 200 },
   };
   const source = RosbridgeSource.open(
     { url },
