@@ -2,9 +2,11 @@
  * `journal.db` from format 1 to format 2. **Not released yet: whoever needs another change of these tables adds it here.**
  */
 import { createBootTables } from "../ring/boot-clocks.ts";
+import { createChannelCopy } from "../ring/channel-copy.ts";
 import type { Db } from "../store/database.ts";
 
 export function toJournalFormat2(db: Db): void {
   createBootTables(db);
+  createChannelCopy(db);
   db.exec("DROP INDEX episode_by_start"); // newest first is the order of creation: start_ns is one boot's clock
 }

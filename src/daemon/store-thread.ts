@@ -88,7 +88,7 @@ const ring = Ring.open(
     bytesMax: config.ring.bytes_max,
     reserveBytes: config.ring.free_bytes_min,
   },
-  { clock: systemClock, log, ledger, anchor, native: "problem" in native ? undefined : native },
+  { clock: systemClock, log, ledger, journal, anchor, native: "problem" in native ? undefined : native },
 );
 const batches = BatchStore.open(journal, batchFolder(folder), log);
 batches.reconcile();

@@ -16,6 +16,7 @@ import { describeError } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
+import { countFound, lostTopics, presumeLost, settleLost } from "./presumed-loss.ts";
 
 const TERMS = ["received", "inMemory", "stored", "reduced", "evicted"] as const;
 type Term = (typeof TERMS)[number];
@@ -115,6 +116,11 @@ export class Ledger {
     };
     this.#bootId = bootId;
   }
+
+  readonly presumeLost = presumeLost;
+  readonly countFound = countFound;
+  readonly lostTopics = lostTopics;
+  readonly settleLost = settleLost;
 
   /** Counts with the next `save`. */
   add(topic: string, change: CountChange, amount: Amount): void {

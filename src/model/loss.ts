@@ -11,6 +11,7 @@ export type LossReason =
   | "disk_full"
   | "crash" // the interval since the last commit
   | "corrupt_chunk" // stored and damaged since
+  | "damaged_ring" // a damaged ring.db held it, and nothing else did
   | "corrupt_batch"
   | "evicted_unsent"; // a batch went before its receipt
 

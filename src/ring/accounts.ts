@@ -99,12 +99,15 @@ export class Accounts {
     return amounts;
   }
 
-  /** Per channel, the highest number that may have been given to a message in this boot. */
-  lastSequences(): ReadonlyMap<number, number> {
+  /**
+   * Per channel, the highest number that may have been given to a message in this boot. `unknown`: the counters are
+   * gone, and no channel has got so far.
+   */
+  lastSequences(unknown?: number): ReadonlyMap<number, number> {
     const received = this.#ledger.receivedByTopic();
     const last = new Map<number, number>();
     for (const { id, topic } of this.#channels.values()) {
-      const count = received.get(topic);
+      const count = unknown ?? received.get(topic);
       if (count !== undefined) last.set(id, count + SEQUENCE_SLACK);
     }
     return last;

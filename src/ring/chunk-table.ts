@@ -72,7 +72,7 @@ const COLUMNS = `${SEALED_COLUMNS}, size, segment, quarantine`;
 export class ChunkTable {
   readonly #db: Db;
   readonly #boot: number;
-  readonly #bootIds: ReadonlyMap<number, string>;
+  readonly #bootIds: Map<number, string>;
   readonly totals = new Map<string, ClassTotal>();
   #nextId: number;
 
@@ -91,31 +91,47 @@ export class ChunkTable {
     return table;
   }
 
+  /** Ids below it may have been given already. */
+  skipTo(id: number): void {
+    this.#nextId = Math.max(this.#nextId, id);
+  }
+
   takeId(): number {
     return this.#nextId++;
   }
 
   /** Inside the ring's transaction; `added` after it. */
   save(pending: readonly PendingChunk[]): void {
+    this.restore(pending, { id: this.#boot, bootId: this.#bootIds.get(this.#boot) ?? "" });
+  }
+
+  /** As `save`, of any boot; returns those whose id was not there yet. */
+  restore<Pending extends PendingChunk>(
+    pending: readonly Pending[],
+    boot: { readonly id: number; readonly bootId: string },
+  ): Pending[] {
+    this.#bootIds.set(boot.id, boot.bootId);
     const insert = this.#db.prepare(
-      `INSERT INTO chunk (id, boot, class_name, is_local, kind, start_ns, end_ns, channels, body_size, crc32,
+      `INSERT OR IGNORE INTO chunk (id, boot, class_name, is_local, kind, start_ns, end_ns, channels, body_size, crc32,
          compression, stored_size, stored_crc32, size, segment, offset, payload, seal)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
-    const bootId = this.#bootIds.get(this.#boot) ?? "";
-    for (const { id, chunk, storedSize, location } of pending)
-      insert.run(
-        ...[id, this.#boot, chunk.className, Number(chunk.isLocal), chunk.kind, chunk.startNs, chunk.endNs],
+    const { bootId } = boot;
+    const added = pending.filter(({ id, chunk, storedSize, location }) => {
+      const { changes } = insert.run(
+        ...[id, boot.id, chunk.className, Number(chunk.isLocal), chunk.kind, chunk.startNs, chunk.endNs],
         ...[encodeChannels(chunk.channels), chunk.bodySize, chunk.crc32, chunk.compression, storedSize],
         ...[chunk.storedCrc32, location?.size ?? storedSize, location?.segment ?? null, location?.offset ?? null],
         ...[location === undefined ? chunk.payload : null, sealOf({ ...chunk, id, bootId, storedSize })],
       );
+      return changes > 0;
+    });
     const add = this.#db.prepare(
       `INSERT INTO class_total VALUES (?, ?, ?) ON CONFLICT (class_name)
        DO UPDATE SET chunks = chunks + excluded.chunks, bytes = bytes + excluded.bytes`,
     );
-    for (const [className, { chunks, bytes }] of sumByClass(pending.map(sizedPending)))
-      add.run(className, chunks, bytes);
+    for (const [className, { chunks, bytes }] of sumByClass(added.map(sizedPending))) add.run(className, chunks, bytes);
+    return added;
   }
 
   added(pending: readonly PendingChunk[]): void {

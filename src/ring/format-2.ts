@@ -24,7 +24,9 @@ export function toRingFormat2(db: Db): void {
     ALTER TABLE latched_2 RENAME TO latched;
     ALTER TABLE chunk ADD COLUMN seal INTEGER;
     ALTER TABLE channel ADD COLUMN seal INTEGER;
-    CREATE TABLE rebuild (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), begun INTEGER NOT NULL, after_id INTEGER NOT NULL);
-    INSERT INTO rebuild SELECT 1, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM boot);
+    CREATE TABLE rebuild (
+      only_row INTEGER PRIMARY KEY CHECK (only_row = 1), state TEXT NOT NULL,
+      after_id INTEGER NOT NULL, first_free_id INTEGER NOT NULL);
+    INSERT INTO rebuild SELECT 1, 'due', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM boot);
   `);
 }

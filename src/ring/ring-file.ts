@@ -1,8 +1,8 @@
 /**
- * The file `ring.db` itself: opened with the tables of the ring and of the ledger's counters, or, when it is no
- * database any more, set aside as `ring.db.damaged` with its log. One damaged file is kept for an engineer.
+ * The file `ring.db` itself: opened with the tables of the ring and of the ledger's counters, or, when it is damaged,
+ * set aside as `ring.db.damaged` with its log, from which the new one is rebuilt (rebuild.ts).
  */
-import { existsSync, renameSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type Db, openDatabase } from "../store/database.ts";
 import { toRingFormat2 } from "./format-2.ts";
@@ -21,10 +21,15 @@ export function openRingFile(folder: string, ledger: RingLedger): Db {
   return openDatabase(join(folder, RING_FILE), [createTables, toFormat2], { canShrink: true });
 }
 
+export const DAMAGED_FILE = `${RING_FILE}.damaged`;
+
+/** The log first: without its log the file is still a database, with another's it is none. */
 export function setAsideRingFile(folder: string): void {
-  for (const suffix of ["", "-wal", "-shm"]) {
+  for (const suffix of ["-wal", "-shm", ""]) {
     const path = join(folder, RING_FILE + suffix);
-    if (existsSync(path)) renameSync(path, join(folder, `${RING_FILE}.damaged${suffix}`));
+    const aside = join(folder, DAMAGED_FILE + suffix);
+    rmSync(aside, { force: true });
+    if (existsSync(path)) renameSync(path, aside);
   }
 }
 

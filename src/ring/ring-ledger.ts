@@ -8,6 +8,8 @@ export type { Amount, CountChange };
 /** One topic's messages in a stored chunk. */
 export type CountedRow = Amount & { readonly bootId: string; readonly topic: string; readonly isQuarantined: boolean };
 
+export type TopicAmount = Amount & { readonly bootId: string; readonly topic: string };
+
 export interface RingLedger {
   /** Inside the migration that makes a new `ring.db`. */
   createTables(db: Db): void;
@@ -29,6 +31,12 @@ export interface RingLedger {
   saveLosses(): boolean;
   /** What was in memory is gone with the process: reduced, or dropped (crash) if an episode wanted it. */
   forgetMemory(bootId: string, wasWanted: boolean): void;
+  /** The index is being rebuilt: what was stored counts as lost until it is found again. */
+  presumeLost(db: Db): void;
+  countFound(db: Db, found: TopicAmount): void;
+  /** What was not found again; counted as lost for good by `settleLost`. */
+  lostTopics(db: Db): readonly TopicAmount[];
+  settleLost(db: Db): void;
   /** Of this boot. */
   receivedByTopic(): ReadonlyMap<string, number>;
 }

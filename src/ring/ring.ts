@@ -12,6 +12,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { Channel } from "../model/channel.ts";
 import { type BootAnchor, powerOnNs, type RawChunk } from "../model/chunk.ts";
 import type { Amount } from "../model/count-change.ts";
@@ -27,6 +28,7 @@ import type { Log } from "../telemetry/log.ts";
 import { Accounts } from "./accounts.ts";
 import { Backlog } from "./backlog.ts";
 import { Boot } from "./boot.ts";
+import { copyChannels, readChannelCopy } from "./channel-copy.ts";
 import { ChunkTable } from "./chunk-table.ts";
 import { DiskRefusal } from "./disk-refusal.ts";
 import { DiskSpace } from "./disk-space.ts";
@@ -37,6 +39,7 @@ import { Latched } from "./latched.ts";
 import { chunkKey, headerOfChunk, type MemoryList } from "./memory-stream.ts";
 import { MemoryTier } from "./memory-tier.ts";
 import { ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
+import { beginRebuild, Rebuild } from "./rebuild.ts";
 import { Retention } from "./retention.ts";
 import { isDamage, openRingFile, setAsideRingFile } from "./ring-file.ts";
 import type { RingLedger } from "./ring-ledger.ts";
@@ -66,6 +69,8 @@ export type RingDeps = {
   readonly clock: Clock;
   readonly log: Log;
   readonly ledger: RingLedger;
+  /** `journal.db`, which keeps what a damaged `ring.db` must not cost. */
+  readonly journal: Db;
   readonly anchor: BootAnchor;
   readonly native?: Native | undefined;
   /** Replaced by tests that break the disk. */
@@ -75,6 +80,8 @@ export type RingDeps = {
 const MIB = 1024 * 1024;
 /** What a commit tries to write of what is owed after the disk refused. */
 const RETRY_BYTES_MAX = 64 * MIB;
+/** Of a lost index as much is rebuilt before the first message; the rest while recording goes on. */
+const REBUILD_MS_AT_OPENING = 1000;
 
 /** Of a range: all of it, or on its way, or held up by a disk that refuses, or by a ring in which nothing may go. */
 export type Durability = "durable" | "waiting" | "refused" | "ring_full";
@@ -88,6 +95,8 @@ type Disk = {
   readonly space: DiskSpace;
   readonly retention: Retention;
   readonly uncommitted: Uncommitted;
+  /** undefined: the index is whole. */
+  rebuild: Rebuild | undefined;
 };
 
 type Promotion = { readonly atNs: bigint; isLightDue: boolean };
@@ -126,17 +135,20 @@ export class Ring {
     this.#holds = new Holds(deps.anchor.bootId);
     this.#memory = new MemoryTier(options.classes);
     this.#openedNs = this.#nowNs();
-    for (const channel of readChannels(db)) this.#channels.set(channel.id, channel);
+    this.#readChannels(db);
     for (const channel of this.#channels.values()) this.#latched.watch(channel, this.#openedNs);
     const boot = Boot.open(db, deps.ledger, deps.anchor, this.#openedNs);
     this.#accounts = new Accounts(deps.ledger, this.#channels);
-    this.#lastSequences = this.#accounts.lastSequences();
     this.#disk = this.#diskOn(db, boot);
+    const areCounted = this.#disk.rebuild?.isCounted !== false;
+    // Half of all numbers, and on as time goes on: counters may be lost in a boot more than once.
+    const unknown = areCounted ? undefined : 2 ** 31 + Number(deps.anchor.monotonicNs / 1_000_000n);
+    this.#lastSequences = this.#accounts.lastSequences(unknown);
   }
 
   /**
    * Opens or makes the folder. After an unclean end the ledger gets a row for what the last commit did not have.
-   * A `ring.db` that is no database any more is set aside as `ring.db.damaged`, and a new ring begins.
+   * A damaged `ring.db` is set aside and rebuilt from the segment files, as is one that is gone.
    */
   static open(options: RingOptions, deps: RingDeps): Ring {
     mkdirSync(join(options.folder, SEGMENTS_FOLDER), { recursive: true });
@@ -144,24 +156,35 @@ export class Ring {
       return Ring.#openFolder(options, deps);
     } catch (error) {
       if (!isDamage(error)) throw error;
+      deps.log.error("ring.db is damaged and set aside.", { reason: describeError(error) });
       setAsideRingFile(options.folder);
-      const ring = Ring.#openFolder(options, deps);
-      const unknown = { topic: "", count: undefined, bytes: undefined };
-      deps.ledger.addLoss({ ...unknown, reason: "corrupt_chunk", startNs: 0n, endNs: ring.#openedNs });
-      deps.log.error("ring.db was damaged and set aside; a new ring begins.", { reason: describeError(error) });
-      return ring;
+      return Ring.#openFolder(options, deps);
     }
   }
 
   static #openFolder(options: RingOptions, deps: RingDeps): Ring {
     const db = openRingFile(options.folder, deps.ledger);
     try {
+      beginRebuild({ ...deps, folder: options.folder, db }, undefined);
       const segmentBytes = Math.min(Math.max(Math.floor(options.bytesMax / 100), 16 * MIB), 64 * MIB);
       const defaults = { inlineBytesMax: 64 * 1024, segmentBytes, backlogBytesMax: 64 * MIB };
-      return new Ring({ ...defaults, ...options }, deps, db);
+      const ring = new Ring({ ...defaults, ...options }, deps, db);
+      ring.#rebuild(REBUILD_MS_AT_OPENING);
+      return ring;
     } catch (error) {
       db.close();
       throw error;
+    }
+  }
+
+  /** The copy has the last word; what either lacks, or has otherwise, is written with the next commit. */
+  #readChannels(db: Db): void {
+    const own = new Map(readChannels(db).map((channel) => [channel.id, channel]));
+    const copied = new Map(readChannelCopy(this.#deps.journal).map((channel) => [channel.id, channel]));
+    for (const channel of new Map([...own, ...copied]).values()) {
+      this.#channels.set(channel.id, channel);
+      const isSame = isDeepStrictEqual(own.get(channel.id), copied.get(channel.id));
+      if (!isSame) this.#newChannels.push(channel);
     }
   }
 
@@ -179,7 +202,9 @@ export class Ring {
       countEvicted: (bootId, channels) => this.#accounts.evicted(bootId, channels),
     });
     const uncommitted = new Uncommitted({ ...files, retention, bootId: anchor.bootId, inlineBytesMax });
-    return { ...files, db, boot, retention, uncommitted };
+    const given = { ...this.#deps, folder, db };
+    const rebuild = Rebuild.open(given, { chunks, segments, retention }, this.#channels, classes);
+    return { ...files, db, boot, retention, uncommitted, rebuild };
   }
 
   /** All that were ever declared. */
@@ -280,7 +305,8 @@ export class Ring {
     const untilNs = clock.monotonicNs() + nsOfMs(budgetMs);
     do {
       const wrote = !this.#refusal.isOn && this.#writeOwed(1) > 0;
-      if (!wrote && !this.#retain()) return false;
+      // Retention waits for the rebuild: it must know what it chooses from.
+      if (!wrote && !(this.#disk.rebuild === undefined ? this.#retain() : this.#rebuild(0))) return false;
     } while (clock.monotonicNs() < untilNs);
     return true;
   }
@@ -392,6 +418,7 @@ export class Ring {
     const { isDurable } = this.commit();
     failpoint("ring.closing");
     if (isDurable) this.#disk.boot.close();
+    this.#disk.rebuild?.[Symbol.dispose]();
     this.#disk.segments[Symbol.dispose]();
     this.#disk.db.close();
   }
@@ -479,6 +506,19 @@ export class Ring {
     });
   }
 
+  /** True: more remains. A full disk may refuse; then it goes on when there is room. */
+  #rebuild(budgetMs: number): boolean {
+    const { clock } = this.#deps;
+    const untilNs = clock.monotonicNs() + nsOfMs(budgetMs);
+    try {
+      while (this.#disk.rebuild?.step() === true) if (clock.monotonicNs() > untilNs) return true;
+      this.#disk.rebuild = undefined;
+    } catch (error) {
+      this.#refusal.note(error);
+    }
+    return false;
+  }
+
   /** A full disk may refuse even the transaction that would free some of it. */
   #retain(): boolean {
     try {
@@ -504,6 +544,7 @@ export class Ring {
     }
     failpoint("ring.segments_synced");
     try {
+      if (this.#newChannels.length > 0) copyChannels(this.#deps.journal, this.#newChannels);
       this.#disk.db.transaction(() => this.#saveAll()).immediate();
     } catch (error) {
       this.#oweInline();

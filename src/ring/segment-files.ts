@@ -28,7 +28,7 @@ export type Location = {
 type Segment = {
   readonly id: number;
   readonly size: number;
-  /** "" while free. */
+  /** "" while free; begins with "?" until it is scanned (rebuild.ts). */
   sequence: string;
   used: number;
   /** Chunks with a committed row, and those whose row comes with the next commit. */
@@ -164,6 +164,23 @@ export class SegmentFiles {
     }
   }
 
+  /** Inside the transaction that adds the rows of the chunks found in a segment; call `scanned` after it. */
+  saveScan({ id, sequence, used, chunks }: Pick<Segment, "id" | "sequence" | "used" | "chunks">): void {
+    this.#db
+      .prepare("UPDATE segment SET sequence = ?, used = ?, chunks = ? WHERE id = ?")
+      .run(sequence, sequence === "" ? 0 : used, chunks, id);
+  }
+
+  scanned(id: number): void {
+    type Row = { sequence: string; used: number; chunks: number };
+    const row = this.#db.prepare<[number], Row>("SELECT sequence, used, chunks FROM segment WHERE id = ?").get(id);
+    const segment = this.#segments.get(id);
+    if (segment === undefined || row === undefined) return;
+    Object.assign(segment, row);
+    if (segment.sequence === "") this.#free(segment);
+    else if (!this.#currentBySequence.has(segment.sequence)) this.#continueWith(segment);
+  }
+
   /** Gives a free file back to the file system. False: there is none. */
   shrink(): boolean {
     for (const segment of this.#segments.values()) {
@@ -248,7 +265,8 @@ export class SegmentFiles {
   #continueWith(segment: Segment): void {
     const current = this.#currentBySequence.get(segment.sequence);
     const isRoomier = current === undefined || segment.size - segment.used > current.size - current.used;
-    if (segment.sequence !== "" && isRoomier) this.#currentBySequence.set(segment.sequence, segment);
+    if (segment.sequence !== "" && !segment.sequence.startsWith("?") && isRoomier)
+      this.#currentBySequence.set(segment.sequence, segment);
   }
 
   #descriptor(segment: Segment): number {

@@ -77,10 +77,14 @@ export function isSealedBy(header: SegmentHeader, seal: number): boolean {
   }
 }
 
+/** By its first bytes. */
+export function isSegmentHeader(bytes: Buffer, offset: number): boolean {
+  return bytes.length >= offset + FIXED_BYTES + 6 && bytes.readUInt32LE(offset) === MAGIC;
+}
+
 /** The header that the bytes begin with, and its length; undefined: there is none, or it is damaged. */
 export function decodeSegmentHeader(bytes: Buffer): (SegmentHeader & { readonly length: number }) | undefined {
-  if (bytes.length < FIXED_BYTES + 6 || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt8(4) !== FORMAT)
-    return undefined;
+  if (!isSegmentHeader(bytes, 0) || bytes.readUInt8(4) !== FORMAT) return undefined;
   const length = bytes.readUInt16LE(6);
   if (length < FIXED_BYTES + 6 || length > bytes.length) return undefined;
   if (crc32(bytes.subarray(0, length - 4)) !== bytes.readUInt32LE(length - 4)) return undefined;

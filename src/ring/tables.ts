@@ -27,6 +27,12 @@ export function segmentFileName(id: number): string {
   return `${String(id).padStart(8, "0")}.seg`;
 }
 
+/** undefined: no name of a segment file. */
+export function segmentIdOf(name: string): number | undefined {
+  const digits = /^(\d{8,})\.seg$/.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
 export function createRingTables(db: Db): void {
   db.exec(`
     CREATE TABLE boot (
@@ -164,6 +170,21 @@ export function openBoot(db: Db, anchor: BootAnchor, nowNs: bigint): number {
     db.prepare<[string], { id: number }>("SELECT id FROM boot WHERE boot_id = ?").get(anchor.bootId)?.id ??
     fail("The boot's row is missing.")
   );
+}
+
+export function bootNumbers(db: Db): Map<string, number> {
+  return new Map(readBoots(db).map(({ id, bootId }) => [bootId, id]));
+}
+
+type BootClock = { readonly boot_id: string; readonly monotonic_ns: bigint; readonly wall_ns: bigint };
+
+/** A boot that is over, if it is not there yet. Returns its number. */
+export function addKnownBoot(db: Db, { boot_id, monotonic_ns, wall_ns }: BootClock): number {
+  db.prepare(
+    `INSERT OR IGNORE INTO boot (boot_id, monotonic_ns, wall_ns, last_commit_ns, is_closed, is_capturing)
+     VALUES (?, ?, ?, ?, 1, 0)`,
+  ).run(boot_id, monotonic_ns, wall_ns, wall_ns);
+  return bootNumbers(db).get(boot_id) ?? fail("The boot's row is missing.");
 }
 
 function messageEncoding(text: string): MessageEncoding {

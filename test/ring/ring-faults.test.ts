@@ -7,6 +7,7 @@ import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import type { ReadProblem } from "../../src/ring/ring-reader.ts";
 import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-io.ts";
+import { auditRing } from "../support/audit.ts";
 import { isRoot, lacks } from "../support/needs.ts";
 import {
   brokenIdentities,
@@ -361,21 +362,97 @@ test("files that no row knows are removed at opening", () => {
   expect(readdirSync(join(again.folder, "segments"))).toEqual([]);
 });
 
-test("a ring.db that is none any more is set aside, and the ring goes on with a row in the ledger", () => {
-  using rig = new Rig();
+test("a ring.db that is none any more is set aside, and rebuilt from the segment files", () => {
+  const options = { classes: [LIGHT, STORED_CAMERA] };
+  using rig = new Rig(options);
   rig.addChannel(JOINTS);
   rig.addChannel(IMAGE);
-  run(rig, 1);
+  run(rig, 3);
   rig.settle();
+  const inSegments = countWhere(rig, "segment IS NOT NULL");
+  expect(inSegments).toBeGreaterThan(40);
   const damage = () => writeFileSync(join(rig.folder, "ring.db"), noise(100_000, 1));
-  using again = rig.reopen({}, damage);
+  using again = rig.reopen(options, damage);
   expect(readdirSync(rig.folder)).toContain("ring.db.damaged");
-  again.addChannel(JOINTS);
-  again.addChannel(IMAGE);
+  const got = gotOf(again.readAll());
+  expect(got.length).toBe(inSegments);
+  const sent = new Set(expectedOf(rig.sent));
+  expect(got.filter((message) => !sent.has(message))).toEqual([]);
+  expect(again.ring.channels.map(({ topic }) => topic)).toEqual(["/joint_states", "/camera"]);
+  expect(again.ledger.losses(0n, 2n ** 62n)).toMatchObject([{ topic: "", reason: "damaged_ring", count: undefined }]);
+  expect(again.ledger.snapshot(new Map(), "boot-1")).toMatchObject([{ topic: "/camera", stored: inSegments }]);
+  expect(brokenIdentities(again)).toEqual([]);
   run(again, 1);
   again.settle();
-  expect(gotOf(again.readAll()).length).toBeGreaterThanOrEqual(100);
-  expect(again.ledger.losses(0n, 2n ** 62n)).toMatchObject([{ topic: "", reason: "corrupt_chunk", count: undefined }]);
+  expect(gotOf(again.readAll()).length).toBe(inSegments + 120);
+  again[Symbol.dispose]();
+  expect(auditRing(rig.folder)).toEqual([]);
+});
+
+/** Messages of the chunks whose row is so. */
+function countWhere(rig: Rig, condition: string): number {
+  const db = new Database(join(rig.folder, "ring.db"), { readonly: true });
+  const ids = db.prepare<[], number>(`SELECT id FROM chunk WHERE ${condition}`).pluck().all();
+  db.close();
+  using reader = rig.open();
+  const chunks = [...reader.chunks(EVERYTHING)].filter(({ id }) => ids.includes(id));
+  return chunks.reduce((sum, { channels }) => sum + channels.reduce((count, part) => count + part.count, 0), 0);
+}
+
+test("a ring.db that is gone is rebuilt from the segment files, and no new chunk gets a used id", () => {
+  const options = { classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 0 };
+  using rig = new Rig(options);
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 3);
+  rig.settle();
+  using again = rig.reopen(options, () => rmSync(join(rig.folder, "ring.db")));
+  expect(gotOf(again.readAll())).toEqual(expectedOf(rig.sent));
+  run(again, 1);
+  again.settle();
+  expect(gotOf(again.readAll())).toEqual(expectedOf([...rig.sent, ...again.sent]));
+  expect(brokenIdentities(again)).toEqual([]);
+  again[Symbol.dispose]();
+  expect(auditRing(rig.folder)).toEqual([]);
+});
+
+/** Overwrites a page of `ring.db`: the `index`th of a table's leaves. */
+function damageLeaf(folder: string, table: string, index: number): void {
+  const db = new Database(join(folder, "ring.db"), { readonly: true });
+  const page = db
+    .prepare<[string, number], number>(
+      "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET ?",
+    )
+    .pluck()
+    .get(table, index);
+  db.close();
+  if (page === undefined) throw new Error(`${table} has no such leaf`);
+  const file = readFileSync(join(folder, "ring.db"));
+  writeFileSync(join(folder, "ring.db"), file.fill(0xa5, (page - 1) * 4096, page * 4096));
+}
+
+test("of a database with damaged pages the other rows come back, light ones too, and the loss is exact", () => {
+  const options = { classes: [LIGHT, STORED_CAMERA] };
+  using rig = new Rig(options);
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 20);
+  rig.settle();
+  using again = rig.reopen(options, () => {
+    damageLeaf(rig.folder, "chunk", 3);
+    damageLeaf(rig.folder, "segment", 0); // every opening reads it: so the damage comes to light
+  });
+  const got = new Set(gotOf(again.readAll()));
+  const sent = expectedOf(rig.sent);
+  const missing = sent.filter((message) => !got.has(message));
+  expect(got.size + missing.length).toBe(sent.length);
+  expect(missing.length).toBeGreaterThan(0);
+  expect(missing.length).toBeLessThan(sent.length / 4);
+  const lost = again.ledger.losses(0n, 2n ** 62n).filter(({ reason }) => reason === "damaged_ring");
+  expect(lost).toMatchObject([{ topic: "/joint_states", count: missing.length }]);
+  expect(brokenIdentities(again)).toEqual([]);
+  again[Symbol.dispose]();
+  expect(auditRing(rig.folder)).toEqual([]);
 });
 
 test("a newer format is refused in words", () => {

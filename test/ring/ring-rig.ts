@@ -7,6 +7,7 @@ import type { Channel } from "../../src/model/channel.ts";
 import type { TopicClass } from "../../src/model/topic-class.ts";
 import { createBootTables } from "../../src/ring/boot-clocks.ts";
 import { BufferPool } from "../../src/ring/buffer-pool.ts";
+import { createChannelCopy } from "../../src/ring/channel-copy.ts";
 import { ChunkBuilder } from "../../src/ring/chunk-builder.ts";
 import type { RingMessage } from "../../src/ring/message-record.ts";
 import { Ring, type RingOptions } from "../../src/ring/ring.ts";
@@ -80,7 +81,14 @@ export class Rig implements Disposable {
         ...{ folder: this.folder, bytesMax: 1e9, reserveBytes: 0, segmentBytes: 1024 * 1024 },
         ...{ ...ringOptions, classes: this.#classes },
       },
-      { clock: this.clock, log: silentLog, ledger: this.ledger, anchor, ...(io === undefined ? {} : { io }) },
+      {
+        clock: this.clock,
+        log: silentLog,
+        ledger: this.ledger,
+        journal: this.journal,
+        anchor,
+        ...(io === undefined ? {} : { io }),
+      },
     );
     this.pool = new BufferPool(poolBytes);
     this.builder = new ChunkBuilder({
@@ -166,7 +174,13 @@ export class Rig implements Disposable {
 }
 
 const openLossJournal = (folder: string): Db =>
-  openDatabase(join(folder, "journal.db"), [createLossTable, createBootTables]);
+  openDatabase(join(folder, "journal.db"), [createLossTable, createFormat2]);
+
+/** As the daemon's journal has them, so that a folder of the rig's making opens. */
+function createFormat2(journal: Db): void {
+  createBootTables(journal);
+  createChannelCopy(journal);
+}
 
 /** `topic: received = …` of a topic whose identity does not hold; none is the promise. */
 export function brokenIdentities(rig: Rig): string[] {
