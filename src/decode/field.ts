@@ -21,6 +21,7 @@ import {
 
 export type FieldValue = number | string | boolean | readonly number[] | Float64Array | readonly string[] | undefined;
 
+/** Numbers of an array hold until the reader reads its next message. */
 export type FieldReader = (message: Uint8Array) => FieldValue;
 
 export function compileField(parsed: ParsedSchema, encoding: WireEncoding, path: string): FieldReader | Problem {
@@ -135,10 +136,12 @@ function readTexts(cursor: Cursor, field: Field): readonly string[] | undefined 
 function compileNumbers(field: Field, type: FixedPrimitiveName, ros: 1 | 2): TargetRead {
   const read = numberRead(type, ros);
   const size = PRIMITIVE_BYTES[type];
+  // Filled again and again: numbers beyond eight lie outside of V8's heap, which costs more than reading them.
+  let values = new Float64Array(0);
   return (cursor) => {
     const count = cursor.enterArray(field);
     if (count < 0 || !cursor.fits(type, count)) return undefined;
-    const values = new Float64Array(count);
+    if (values.length !== count) values = new Float64Array(count);
     for (let index = 0; index < count; index += 1)
       values[index] = read(cursor.view, cursor.offset + index * size, cursor.isLittleEndian);
     return values;

@@ -155,7 +155,8 @@ function changedOf(node: ASTNode, args: readonly ASTNode[], frame: Frame): Code 
     (noting) => compile(only(node, args), noting),
     (code) => {
       before = latest;
-      latest = code.run();
+      const value = code.run();
+      latest = value instanceof Float64Array ? value.slice() : value;
     },
     () => {
       latest = undefined;

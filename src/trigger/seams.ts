@@ -11,7 +11,10 @@ export type FieldValue =
   | readonly boolean[]
   | undefined;
 
-/** Reads one field of a serialized message; `undefined` where the message does not have it. Never throws. */
+/**
+ * Reads one field of a serialized message; `undefined` where the message does not have it. Never throws. Numbers of an
+ * array hold until the reader's next message.
+ */
 export type FieldReader = (message: Uint8Array) => FieldValue;
 
 /** A reader for `path` on messages of `channel`, or why there is none. */

@@ -107,6 +107,7 @@ class GraspDetector implements Detector {
     let hands: readonly { readonly hand: Hand; readonly fingers: FingerGroup }[] | undefined;
     const arm = new Stillness();
     return (message, nowMs) => {
+      if (hands?.length === 0) return; // no fingers among these joints
       const position = numbersOf(positions(message));
       const effort = numbersOf(efforts(message));
       if (position.length === 0 || effort.length === 0) return;
