@@ -1,0 +1,32 @@
+/**
+ * A copy of every channel in `journal.db`, so that chunks whose index is lost can still be named: a chunk's header
+ * has the channel's number only. Table `ring_channel`; a few kilobytes a channel, written before the ring's own row.
+ */
+import { crc32 } from "node:zlib";
+import type { Channel } from "../model/channel.ts";
+import type { Db } from "../store/database.ts";
+
+export function createChannelCopy(journal: Db): void {
+  journal.exec("CREATE TABLE ring_channel (id INTEGER PRIMARY KEY, body TEXT NOT NULL, crc32 INTEGER NOT NULL) STRICT");
+}
+
+/** Without those whose row is not what was written. */
+export function readChannelCopy(journal: Db): Channel[] {
+  type Row = { body: string; crc32: number };
+  const rows = journal.prepare<[], Row>("SELECT body, crc32 FROM ring_channel ORDER BY id").all();
+  return rows.flatMap((row) => (crc32(row.body) === row.crc32 ? [JSON.parse(row.body)] : []));
+}
+
+/** A later word on the same id replaces the row. */
+export function copyChannels(journal: Db, channels: readonly Channel[]): void {
+  const upsert = journal.prepare(
+    `INSERT INTO ring_channel (id, body, crc32) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
+       SET body = excluded.body, crc32 = excluded.crc32`,
+  );
+  journal.transaction(() => {
+    for (const channel of channels) {
+      const body = JSON.stringify(channel);
+      upsert.run(channel.id, body, crc32(body));
+    }
+  })();
+}
