@@ -26,6 +26,7 @@ import { logTimeNs } from "./boot-anchor.ts";
 import { Ingest } from "./ingest.ts";
 import { type IngestToStore, type StoreToIngest, transferOf } from "./ports.ts";
 import { RateMeter, type TopicRate } from "./rate-meter.ts";
+import { RateWatch } from "./rate-watch.ts";
 import { parseRuleFiles, type RuleFile } from "./rule-files.ts";
 import { serveCalls } from "./thread-call.ts";
 
@@ -117,7 +118,14 @@ storePort.on("message", (note: StoreToIngest) => {
 });
 
 const meter = new RateMeter(() => ingest.traffic());
-const meterTimer = setInterval(() => meter.step(performance.now()), METER_MS);
+const watch = new RateWatch();
+let watchedConnection: ConnectionState | undefined;
+const meterTimer = setInterval(() => {
+  meter.step(performance.now());
+  const isUndisturbed = ingest.connection === watchedConnection && watchedConnection?.kind === "connected";
+  watchedConnection = ingest.connection;
+  for (const loss of watch.step(nowNs(), ingest.traffic(), isUndisturbed)) send({ kind: "loss", loss });
+}, METER_MS);
 const flushTimer = setInterval(() => {
   builder.flush(nowNs());
   ingest.tellDrops();

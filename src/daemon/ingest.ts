@@ -10,7 +10,8 @@ import type { ChannelRegistry } from "../decode/channel-registry.ts";
 import type { Definitions } from "../decode/definitions.ts";
 import { compileEncoder } from "../decode/encoder.ts";
 import { packMessage } from "../decode/msgpack.ts";
-import type { StampReader } from "../decode/stamp.ts";
+import { SequenceGaps } from "../decode/sequence-gaps.ts";
+import type { SequenceReader, StampReader } from "../decode/stamp.ts";
 import type { FrameReader } from "../decode/video-frame.ts";
 import type { Channel, Schema } from "../model/channel.ts";
 import type { BootAnchor } from "../model/chunk.ts";
@@ -50,6 +51,7 @@ type OpenTopic = {
   readonly schema: Schema;
   raw: Lane | undefined;
   json: JsonLane | undefined;
+  readonly gaps: SequenceGaps;
   messages: number;
   bytes: number;
 };
@@ -57,6 +59,7 @@ type OpenTopic = {
 type Lane = {
   readonly channel: Channel;
   readonly stampOf: StampReader | undefined;
+  readonly sequenceOf: SequenceReader | undefined;
   readonly frameOf: FrameReader | undefined;
 };
 type JsonLane = Lane & { readonly encode: (json: unknown) => { readonly bytes: Uint8Array; readonly nulls: number } };
@@ -100,8 +103,8 @@ export class Ingest implements SourceSink {
     if (plan === undefined) throw new Error(`${announcement.topic} is not to be recorded`);
     const schema = definitions.schema(announcement.schemaName, announcement.ros, announcement.schemaText);
     const handle = this.#handles.get(announcement.topic) ?? this.#topics.length;
-    const { messages = 0, bytes = 0 } = this.#topics[handle] ?? {};
-    this.#topics[handle] = { announcement, plan, schema, raw: undefined, json: undefined, messages, bytes };
+    const { messages = 0, bytes = 0, gaps = new SequenceGaps() } = this.#topics[handle] ?? {};
+    this.#topics[handle] = { announcement, plan, schema, raw: undefined, json: undefined, gaps, messages, bytes };
     this.#handles.set(announcement.topic, handle);
     return handle;
   }
@@ -129,6 +132,7 @@ export class Ingest implements SourceSink {
 
   onDrop(topic: string, reason: LossReason, count: number, bytes: number): void {
     const endNs = this.#nowNs();
+    this.#topics[this.#handles.get(topic) ?? -1]?.gaps.excuse(count);
     // Topics that a broken frame seems to name are anybody's words: beyond a bound they are not told apart.
     const name = this.#drops.size < DROP_KINDS_MAX || this.#handles.has(topic) ? topic : "";
     const key = `${reason} ${name}`;
@@ -201,9 +205,18 @@ export class Ingest implements SourceSink {
     // Stored first: a firing closes the chunks at once, and its own message must be among them.
     const frame = lane.frameOf?.(bytes) ?? "other";
     this.#deps.builder.append(lane.channel.id, atNs, stampNs > 0n ? stampNs : atNs, bytes, BASELINE_OF_FRAME[frame]);
+    if (lane.sequenceOf !== undefined) this.#watchSequence(topic, lane.sequenceOf(bytes), atNs);
     if (frame === "key") this.#deps.send({ kind: "key_frame", channelId: lane.channel.id, atNs });
     this.#deps.trigger.onMessage(lane.channel, bytes, atNs);
     this.#deps.deliverEvents();
+  }
+
+  /** What the publisher numbered and the bridge did not deliver is a row; nothing was received. */
+  #watchSequence(topic: OpenTopic, sequence: number, atNs: bigint): void {
+    const gap = topic.gaps.note(sequence, atNs);
+    if (gap === undefined) return;
+    const loss = { topic: topic.announcement.topic, reason: "sequence_gap", bytes: undefined, ...gap } as const;
+    this.#deps.send({ kind: "loss", loss });
   }
 
   #nowNs(): bigint {
@@ -215,7 +228,7 @@ export class Ingest implements SourceSink {
     const { reader } = this.#deps;
     const parsed = reader.parse(topic.schema);
     if ("problem" in parsed) this.#noteUndecodable(topic, parsed.problem);
-    return { channel, stampOf: reader.stamp(channel), frameOf: reader.videoFrames(channel) };
+    return { channel, ...readersOf(reader, channel) };
   }
 
   #openJsonLane(topic: OpenTopic): JsonLane {
@@ -228,13 +241,12 @@ export class Ingest implements SourceSink {
       const channel = this.#declare(topic, { name: topic.schema.name, encoding: "", text: "" }, "msgpack");
       return {
         channel,
-        stampOf: undefined,
-        frameOf: undefined,
+        ...readersOf(reader, channel),
         encode: (message) => ({ bytes: packMessage(message), nulls: 0 }),
       };
     }
     const channel = this.#declare(topic, topic.schema, encoding);
-    return { channel, stampOf: reader.stamp(channel), frameOf: reader.videoFrames(channel), encode };
+    return { channel, ...readersOf(reader, channel), encode };
   }
 
   #noteUndecodable(topic: OpenTopic, problem: string): void {
@@ -262,6 +274,11 @@ export class Ingest implements SourceSink {
     this.#deps.trigger.addChannel(channel);
     return channel;
   }
+}
+
+function readersOf(reader: ChannelReader, channel: Channel): Omit<Lane, "channel"> {
+  const [stampOf, sequenceOf] = [reader.stamp(channel), reader.sequence(channel)];
+  return { stampOf, sequenceOf, frameOf: reader.videoFrames(channel) };
 }
 
 function wireEncoding({ announcement }: OpenTopic): "ros1" | "cdr" {

@@ -10,7 +10,7 @@ import { compileDecoder, type Decoder } from "./decoder.ts";
 import { compileField, type FieldReader } from "./field.ts";
 import { compileObjectField, decodeJson, unpackMessage } from "./msgpack.ts";
 import { type ParsedSchema, type Problem, parseSchema } from "./parsed-schema.ts";
-import { compileStamp, type StampReader } from "./stamp.ts";
+import { compileSequence, compileStamp, type SequenceReader, type StampReader } from "./stamp.ts";
 import { compileVideoFrame, type FrameReader } from "./video-frame.ts";
 
 export class ChannelReader {
@@ -42,6 +42,13 @@ export class ChannelReader {
     if (messageEncoding === "msgpack" || messageEncoding === "json") return undefined;
     const parsed = this.parse(schema);
     return "problem" in parsed ? undefined : compileStamp(parsed, messageEncoding);
+  }
+
+  /** undefined: the type carries no number of its publisher's. */
+  sequence({ schema, messageEncoding }: Channel): SequenceReader | undefined {
+    if (messageEncoding === "msgpack" || messageEncoding === "json") return undefined;
+    const parsed = this.parse(schema);
+    return "problem" in parsed ? undefined : compileSequence(parsed, messageEncoding);
   }
 
   /** Tells key frames; undefined: the type carries no video. A function value: hand it on as it is. */

@@ -1,5 +1,6 @@
 /**
- * When the publisher stamped a message: `header.stamp`, or a `stamp` of the message itself (rcl_interfaces/Log).
+ * When the publisher stamped a message: `header.stamp`, or a `stamp` of the message itself (rcl_interfaces/Log); and
+ * which number it gave it.
  */
 import type { WireEncoding } from "./cursor.ts";
 import { compileLocation } from "./field-location.ts";
@@ -21,5 +22,19 @@ export function compileStamp(parsed: ParsedSchema, encoding: WireEncoding): Stam
     const isLittle = location.isLittleEndian;
     const seconds = isSigned ? view.getInt32(offset, isLittle) : view.getUint32(offset, isLittle);
     return seconds < 0 ? 0n : BigInt(seconds) * 1_000_000_000n + BigInt(view.getUint32(offset + 4, isLittle));
+  };
+}
+
+/** −1 where the message is too short. */
+export type SequenceReader = (message: Uint8Array) => number;
+
+/** The publisher's own number of a message, `header.seq`; undefined: the type carries none (ROS 2 has none). */
+export function compileSequence(parsed: ParsedSchema, encoding: WireEncoding): SequenceReader | undefined {
+  const location = compileLocation(parsed, encoding, "header.seq", "uint32");
+  if (location === undefined || parsed.ros !== 1) return undefined;
+  return (message) => {
+    const view = parsed.viewOf(message);
+    const offset = location.find(view, message.byteLength);
+    return offset < 0 ? -1 : view.getUint32(offset, location.isLittleEndian);
   };
 }

@@ -109,3 +109,23 @@ test("a message that came as JSON is stored as its ROS encoding where the type i
   ]);
   expect(ingest.nullCount).toBe(1);
 });
+
+test("what a ROS 1 publisher numbered and the bridge left out is a row, what came broken is not one more", () => {
+  const { ingest, sent } = open();
+  const schemaText = `Header header\n${"=".repeat(80)}\nMSG: std_msgs/Header\nuint32 seq\ntime stamp\nstring frame_id\n`;
+  const handle = ingest.openTopic({ topic: "/a", schemaName: "a/B", schemaText, ros: 1, isLatched: false });
+  const publish = (from: number, count: number) => {
+    for (let sequence = from; sequence < from + count; sequence += 1) {
+      const message = Buffer.alloc(16);
+      message.writeUInt32LE(sequence, 0);
+      ingest.onBytes(handle, message, systemClock.monotonicNs());
+    }
+  };
+  publish(1, 100);
+  ingest.onDrop("/a", "oversized_frame", 1, 99);
+  publish(102, 100);
+  ingest.tellDrops();
+  expect(lossesOf(sent)).toMatchObject([{ topic: "/a", reason: "oversized_frame", count: 1 }]);
+  publish(206, 100);
+  expect(lossesOf(sent).slice(1)).toMatchObject([{ topic: "/a", reason: "sequence_gap", count: 4, bytes: undefined }]);
+});

@@ -43,11 +43,13 @@ test("what was never received is a row, and no counter moves", () => {
   const { ledger, ring } = open();
   const hinted = loss({ reason: "connection_gap", count: 4 });
   const unknown = loss({ topic: "", reason: "malformed_frame" });
-  for (const entry of [hinted, unknown]) ledger.drop(entry);
+  const numbered = loss({ reason: "sequence_gap", count: 2, bytes: undefined });
+  const slowed = loss({ reason: "rate_drop", count: undefined, bytes: undefined });
+  for (const entry of [hinted, unknown, numbered, slowed]) ledger.drop(entry);
   ledger.saveLosses();
   save(ledger, ring);
   expect(ledger.snapshot()).toEqual([]);
-  expect(ledger.losses(0n, 100n * S)).toEqual([hinted, unknown]);
+  expect(ledger.losses(0n, 100n * S)).toEqual([hinted, unknown, numbered, slowed]);
 });
 
 test("counters are whole whether they were committed or not, and a failed commit loses none", () => {
