@@ -90,7 +90,9 @@ export function decodeSegmentHeader(bytes: Buffer): (SegmentHeader & { readonly 
   if (crc32(bytes.subarray(0, length - 4)) !== bytes.readUInt32LE(length - 4)) return undefined;
   const flags = bytes.readUInt8(5);
   const bootAt = FIXED_BYTES + 1 + bytes.readUInt8(FIXED_BYTES);
+  if (bootAt >= length - 4) return undefined; // a right checksum over lengths that lie
   const channelsAt = bootAt + 1 + bytes.readUInt8(bootAt);
+  if (channelsAt > length - 4) return undefined;
   return {
     length,
     id: Number(bytes.readBigUInt64LE(8)),

@@ -13,6 +13,8 @@ const KEPT_BYTES_MAX = 16 * 1024 * 1024;
 const GATHERED_BYTES_MIN = 256 * 1024;
 const HEAD_BYTES_MAX = 10;
 const HEADERS_END = Buffer.from("\r\n\r\n", "latin1");
+/** Node's HTTP client gives up at 16 KiB of headers; what a server says beyond this is for it alone. */
+const RESPONSE_CHARS_MAX = 64 * 1024;
 const UPGRADED = /^HTTP\/1\.[01] 101/;
 
 const FINAL_CONTINUATION = 0x80;
@@ -74,7 +76,8 @@ export class FrameSplitter {
     const endAt = Buffer.concat([Buffer.from(before, "latin1"), bytes]).indexOf(HEADERS_END);
     const end = endAt < 0 ? bytes.length : endAt + HEADERS_END.length - before.length;
     this.#response += bytes.toString("latin1", at, end);
-    if (endAt >= 0) this.#state = UPGRADED.test(this.#response) ? "head" : "rest";
+    if (this.#response.length > RESPONSE_CHARS_MAX) this.#state = "rest";
+    else if (endAt >= 0) this.#state = UPGRADED.test(this.#response) ? "head" : "rest";
     this.#sink.onRest(bytes.subarray(at, end));
     return end;
   }

@@ -9,6 +9,7 @@ import Database from "better-sqlite3";
 import { batchFolder, openJournal } from "../../src/daemon/journal.ts";
 import { RingReader } from "../../src/ring/ring-reader.ts";
 import { brokenIdentities, Rig } from "../ring/ring-rig.ts";
+import { auditRing } from "../support/audit.ts";
 import { readWithLibrary } from "../support/mcap-library-reader.ts";
 import {
   CHANNELS,
@@ -59,6 +60,7 @@ function checkRing(data: string, runs: readonly Run[], heavyBytes: number): stri
   );
   const tookMs = performance.now() - openedMs;
   if (tookMs > REOPEN_MS_MAX) problems.push(`reopening took ${tookMs} ms`);
+  problems.push(...auditRing(data));
   for (const broken of brokenIdentities(rig)) problems.push(`identity: ${broken}`);
   const got = new Set<string>();
   try {

@@ -3,6 +3,7 @@
  * promise was broken; what is printed names it, with what repeats it.
  */
 import { parseArgs } from "node:util";
+import { proveFuzz } from "./fuzz.ts";
 import { failpointNames, proveKill } from "./kill.ts";
 import type { FileSystem } from "./loop-disk.ts";
 import { type Control, type CutResult, provePowerCut } from "./power-cut.ts";
@@ -18,6 +19,19 @@ const PROOFS: Readonly<Record<string, { readonly runs: number; readonly prove: P
       const missed = failpointNames().filter((name) => !hit.has(name));
       console.log(`${runs} runs: ${ends.failpoint} ended at one of ${hit.size} failpoints, ${ends.killed} at random`);
       return [...problems, ...missed.map((name) => `failpoint ${name} was never reached`)];
+    },
+  },
+  fuzz: {
+    runs: 10_000_000,
+    prove: async ({ runs, seed }) => {
+      const startedMs = performance.now();
+      const { done, cases, slowest, residentMax, problems } = await proveFuzz({ cases: runs, seconds: 7200, seed });
+      const rate = Math.round((done / (performance.now() - startedMs)) * 1000);
+      console.log(`${done} cases, ${rate} a second: ${JSON.stringify(cases)}`);
+      console.log(
+        `at most ${Math.round(residentMax / 1e6)} MB; slowest ${slowest.ms.toFixed(0)} ms (${slowest.target})`,
+      );
+      return problems;
     },
   },
   "power-cut": { runs: 200, prove: (options) => powerCuts(options) },

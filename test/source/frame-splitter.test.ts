@@ -94,3 +94,13 @@ test("an answer that is no upgrade is left to the HTTP client as it is", () => {
   const answer = Buffer.concat([Buffer.from("HTTP/1.1 404 Not Found\r\n\r\n"), frame(0x82, Buffer.from("body"))]);
   expect(split(answer, [5])).toEqual({ binaries: [], rest: answer });
 });
+
+test("headers that never end are not kept, and no frame is looked for behind them", () => {
+  const endless = Buffer.concat([
+    Buffer.from("HTTP/1.1 101 x\r\n"),
+    Buffer.alloc(100_000, "x"),
+    Buffer.from("\r\n\r\n"),
+  ]);
+  const stream = Buffer.concat([endless, frame(0x82, Buffer.from("body"))]);
+  expect(split(stream, [1000])).toEqual({ binaries: [], rest: stream });
+});
