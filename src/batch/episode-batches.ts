@@ -26,6 +26,7 @@ import {
 } from "../protocol/manifest.ts";
 import { McapFile, profileOf } from "../ring/mcap-file.ts";
 import { readRecord, viewOf } from "../ring/message-record.ts";
+import type { VideoFrames } from "../ring/video-window.ts";
 import { bodyOf, type ChunkSource, type WindowChunk, windowChunks } from "../ring/window.ts";
 import { writeFileDurably } from "../std/durable-file.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
@@ -46,6 +47,8 @@ export type EpisodeBatchesOptions = {
   /** Topics that the configuration leaves out. */
   readonly notRecorded: readonly string[];
   readonly decode: DecodeMessage;
+  /** Tells key frames; unless given, no channel is taken to carry inter-coded video. */
+  readonly videoFrames?: VideoFrames;
   readonly newId: () => string;
   readonly nowNs: bigint;
   /** Uncompressed; 32 MB unless told. */
@@ -77,11 +80,27 @@ export async function writeEpisodeBatches(
     ...{ startNs: episode.startNs, endNs: episode.endNs, bootId: episode.bootId },
     wants: (channel: Channel) => !channel.isLocal,
     isCut: (className: string) => !isHeavy(className),
+    videoFrames: options.videoFrames,
   };
-  const chunks = await collect(source, query, options.signal, (chunkId, reason, lost) => {
+  const undecodable = new Map<number, Loss>();
+  const onUndecodable = (channelId: number, atNs: bigint, sizeBytes: number): void => {
+    const { startNs, count = 0, bytes = 0 } = undecodable.get(channelId) ?? { startNs: atNs };
+    const { topic = "" } = channels.get(channelId) ?? {};
+    const counted = { count: count + 1, bytes: bytes + sizeBytes };
+    undecodable.set(channelId, {
+      topic,
+      reason: "no_key_frame",
+      bootId: episode.bootId,
+      startNs,
+      endNs: atNs,
+      ...counted,
+    });
+  };
+  const chunks = await collect(source, { ...query, onUndecodable }, options.signal, (chunkId, reason, lost) => {
     damaged.push({ chunkId, reason });
     losses.push(...lost);
   });
+  losses.push(...undecodable.values());
   const completeness = computeCompleteness(episode, chunks, channels, losses, options.notRecorded);
   const complete = { ...episode, completeness };
   const story = episodeChannel(channels);

@@ -33,7 +33,8 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
   const { source, ...range } = await openExportSource(ids, place, { startNs, endNs }, topics);
   using opened = source;
   using progress = new Progress(range.startNs, earliest(range.endNs, nowNs));
-  const followed = { signal: interruptSignal(), onProgress: progress.at };
+  const reader = new ChannelReader();
+  const followed = { signal: interruptSignal(), onProgress: progress.at, videoFrames: reader.videoFrames };
   const wanted: ExportOptions = { ...range, wantsTopic: compileGlobs(topics), ...followed };
   if (options.format === "csv") return await exportTables(opened, wanted, options);
   if (options.format !== "mcap")
@@ -44,7 +45,7 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
     options,
     result,
     () =>
-      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}${reach(result.completeUntilNs, range.endNs)}`,
+      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}${leftOut(result.undecodable)}${reach(result.completeUntilNs, range.endNs)}`,
   );
 }
 
@@ -66,6 +67,11 @@ async function exportTables(
 
 function damage(damaged: readonly string[]): string {
   return damaged.length === 0 ? "" : `\n${damaged.length} chunks could not be read and are missing: ${damaged[0]}`;
+}
+
+function leftOut(undecodable: Readonly<Record<string, number>>): string {
+  const counts = Object.entries(undecodable).map(([topic, count]) => `${count} of ${topic}`);
+  return counts.length === 0 ? "" : `\nFrames left out, the key frame before them is not there: ${counts.join(", ")}.`;
 }
 
 function reach(completeUntilNs: bigint | undefined, endNs: bigint): string {

@@ -44,6 +44,7 @@ async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesReque
       ],
       notRecorded,
       decode: decoder.decode,
+      videoFrames: decoder.videoFrames,
       newId: () => uuidV7(Date.now()),
       nowNs: systemClock.wallNs(),
     });

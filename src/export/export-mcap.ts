@@ -4,6 +4,7 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { McapFile, profileOf } from "../ring/mcap-file.ts";
+import type { VideoFrames } from "../ring/video-window.ts";
 import { type ChunkSource, windowChunks } from "../ring/window.ts";
 
 export type ExportOptions = {
@@ -12,6 +13,8 @@ export type ExportOptions = {
   readonly endNs: bigint;
   readonly wantsTopic: (topic: string) => boolean;
   readonly signal: AbortSignal;
+  /** Tells key frames, so that inter-coded video begins at one. */
+  readonly videoFrames?: VideoFrames;
   /** How far log_time has come. */
   readonly onProgress?: (atNs: bigint) => void;
 };
@@ -25,6 +28,8 @@ export type McapExport = {
   readonly topics: Readonly<Record<string, number>>;
   /** Chunks that could not be read, with the reason. */
   readonly damaged: readonly string[];
+  /** Frames of each topic that are left out, for what they build on is not there. */
+  readonly undecodable: Readonly<Record<string, number>>;
   /** Up to when nothing is missing that the daemon received; undefined: none runs, the range is what is on disk. */
   readonly completeUntilNs: bigint | undefined;
 };
@@ -38,11 +43,17 @@ export async function exportMcap(
   const channels = source.channels();
   const wanted = new Map([...channels].filter(([, { topic }]) => options.wantsTopic(topic)));
   const damaged: string[] = [];
+  const undecodable: Record<string, number> = {};
   const chunks = windowChunks(source, {
     ...{ startNs: options.startNs, endNs: options.endNs },
     wants: ({ id }) => wanted.has(id),
     isCut: () => true,
     onDamaged: (_, { message }) => damaged.push(message),
+    videoFrames: options.videoFrames,
+    onUndecodable: (id) => {
+      const { topic = "" } = channels.get(id) ?? {};
+      undecodable[topic] = (undecodable[topic] ?? 0) + 1;
+    },
   });
   using file = McapFile.create(path, profileOf(wanted));
   for (const chunk of chunks) {
@@ -59,5 +70,5 @@ export async function exportMcap(
     topics[topic] = (topics[topic] ?? 0) + Number(count);
   }
   const messages = Object.values(topics).reduce((sum, count) => sum + count, 0);
-  return { path, ...finished, messages, topics, damaged, completeUntilNs: source.completeUntilNs };
+  return { path, ...finished, messages, topics, damaged, undecodable, completeUntilNs: source.completeUntilNs };
 }

@@ -13,6 +13,7 @@ export type LossReason =
   | "corrupt_chunk" // stored and damaged since
   | "damaged_ring" // a damaged ring.db held it, and nothing else did
   | "corrupt_batch"
+  | "no_key_frame" // video that is in the ring, but not in an episode's files: what it builds on is not there
   | "evicted_unsent"; // a batch went before its receipt
 
 /** Of messages that never came to Lode: a row says so, and no counter moves. */

@@ -63,7 +63,7 @@ export class MemorySpool {
     for (const chunk of stored) {
       yield* due(chunk.startNs);
       const key = chunkKey(chunk);
-      if (this.#kept.get(key)?.isHere === true) continue;
+      if (this.#kept.get(key)?.isHere === true) continue; // from here no retention takes it
       onDisk.add(key);
       yield chunk;
     }

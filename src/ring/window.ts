@@ -2,14 +2,17 @@
  * The chunks of a time window as they go into a file: copied as they are stored wherever that is right.
  *
  * Promises: no message twice (a baseline chunk gives only what no full chunk of its channel covers); last messages
- * of latched channels from before the window come first, in a chunk of their own; a chunk is built anew only where
- * it mixes wanted and unwanted channels, where it is partly covered, or where it crosses the window's edge and the
- * caller wants the cut to the message. A damaged chunk is named and left out, and then covers nothing.
+ * of latched channels from before the window come first, in a chunk of their own; inter-coded video begins at a key
+ * frame (video-window.ts); a chunk is built anew only where it mixes wanted and unwanted channels, where it is partly
+ * covered, or where it crosses the window's edge and the caller wants the cut to the message. A damaged chunk is named
+ * and left out, and then covers nothing. Held at a time: the bodies of a chunk or two, and what the last 10 s of
+ * chunks are called.
  */
 import { crc32 } from "node:zlib";
 import type { Channel } from "../model/channel.ts";
 import { Fault } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
+import { KEY_REACH_NS } from "./key-frames.ts";
 import { compressFrame, decompressFrame } from "./lz4-frame.ts";
 import type { McapChunk } from "./mcap-file.ts";
 import {
@@ -24,6 +27,8 @@ import {
   writeRecordHeader,
 } from "./message-record.ts";
 import type { RingReader, StoredChunk } from "./ring-reader.ts";
+import { CHUNK_SPAN_NS_MAX } from "./tables.ts";
+import { type VideoFrames, VideoWindow } from "./video-window.ts";
 
 /** What this needs of a `RingReader`. */
 export type ChunkSource = Pick<RingReader, "channels" | "chunks" | "decompress" | "latched">;
@@ -37,6 +42,10 @@ export type WindowQuery = {
   /** Classes that are cut to the message at the window's edges; the others come by whole (full) chunks. */
   readonly isCut: (className: string) => boolean;
   readonly onDamaged: (chunk: StoredChunk, reason: Fault) => void;
+  /** Tells key frames of inter-coded video; unless given, no channel is taken to carry any. */
+  readonly videoFrames?: VideoFrames | undefined;
+  /** A frame of the window that is left out, for what it builds on is not there. */
+  readonly onUndecodable?: (channelId: number, atNs: bigint, sizeBytes: number) => void;
 };
 
 export type WindowChunk = McapChunk & {
@@ -51,43 +60,51 @@ export type WindowChunk = McapChunk & {
 /** Damaged, or evicted since its row was read. */
 const UNREADABLE = ["corrupt_chunk", "chunk_gone"];
 
-type Keeps = (channelId: number, logTimeNs: bigint, sequence: number) => boolean;
+type Keeps = (channelId: number, logTimeNs: bigint, sequence: number, sizeBytes: number) => boolean;
 /** Per boot and channel: what the last full chunks hold. */
 type Coverage = Map<string, { startNs: bigint; endNs: bigint; sequences: ReadonlySet<number> }[]>;
-/** The last minutes of a channel's full chunks: a baseline chunk spans seconds. */
-const REMEMBERED_CHUNKS = 256;
 
-/** Ordered by start, but for baseline chunks, which come when the full chunks around them are known. */
+/** What the pieces of a window are cut by. */
+type Cut = {
+  readonly query: WindowQuery;
+  readonly wanted: ReadonlySet<number>;
+  readonly coverage: Coverage;
+  readonly video: VideoWindow;
+};
+
+/** Ordered by start, but for chunks of video or of the baseline, which come when those around them are known. */
 export function* windowChunks(source: ChunkSource, query: WindowQuery): Generator<WindowChunk> {
   const channels = source.channels();
   const wanted = new Set([...channels.values()].filter(query.wants).map((channel) => channel.id));
   yield* latchedChunks(source, query, wanted, channels);
-  const coverage: Coverage = new Map();
-  let waiting: StoredChunk[] = [];
   const { startNs, endNs, bootId } = query;
-  for (const chunk of source.chunks({ startNs, endNs, bootId, channelIds: wanted })) {
-    const isPast = (baseline: StoredChunk) => baseline.bootId !== chunk.bootId || baseline.endNs < chunk.startNs;
+  const carriers = [...channels.values()].filter(({ id }) => wanted.has(id));
+  const video = new VideoWindow(carriers, startNs, query.videoFrames);
+  const cut: Cut = { query, wanted, coverage: new Map(), video };
+  let waiting: StoredChunk[] = [];
+  const fromNs = video.isEmpty ? startNs : startNs - KEY_REACH_NS;
+  for (const chunk of source.chunks({ startNs: fromNs, endNs, bootId, channelIds: wanted })) {
+    const isPast = (one: StoredChunk) => one.bootId !== chunk.bootId || latest(one.endNs, startNs) < chunk.startNs;
     const due = waiting.filter(isPast);
-    waiting = waiting.filter((baseline) => !isPast(baseline));
-    for (const baseline of due) yield* pieceOf(source, baseline, query, wanted, coverage);
-    if (chunk.kind === "baseline") waiting.push(chunk);
-    else yield* pieceOf(source, chunk, query, wanted, coverage);
+    waiting = waiting.filter((one) => !isPast(one));
+    for (const one of due) yield* pieceOf(source, one, cut);
+    if (video.isIn(chunk)) {
+      const body = readable(source, chunk, query);
+      if (body !== undefined) video.note(chunk, body);
+      if (body !== undefined) waiting.push(chunk);
+    } else if (chunk.endNs < startNs) continue;
+    else if (chunk.kind === "baseline") waiting.push(chunk);
+    else yield* pieceOf(source, chunk, cut);
   }
-  for (const baseline of waiting) yield* pieceOf(source, baseline, query, wanted, coverage);
+  for (const one of waiting) yield* pieceOf(source, one, cut);
 }
 
 /** The chunk, what is left of it, or nothing. */
-function* pieceOf(
-  source: ChunkSource,
-  chunk: StoredChunk,
-  query: WindowQuery,
-  wanted: ReadonlySet<number>,
-  coverage: Coverage,
-): Generator<WindowChunk> {
-  const body = readable(source, chunk, query);
+function* pieceOf(source: ChunkSource, chunk: StoredChunk, cut: Cut): Generator<WindowChunk> {
+  const body = readable(source, chunk, cut.query);
   if (body === undefined) return;
-  const keeps = filterOf(chunk, query, wanted, coverage);
-  if (chunk.kind === "full") cover(coverage, chunk, body);
+  const keeps = filterOf(chunk, cut);
+  if (chunk.kind === "full") cover(cut.coverage, chunk, body);
   const piece = keeps === undefined ? copied(chunk, body) : rebuilt(chunk, body, keeps);
   if (piece.index.size > 0) yield piece;
 }
@@ -103,20 +120,26 @@ function readable(source: ChunkSource, chunk: StoredChunk, query: WindowQuery): 
 }
 
 /** undefined: every message of the chunk. */
-function filterOf(
-  chunk: StoredChunk,
-  { startNs, endNs, isCut }: WindowQuery,
-  wanted: ReadonlySet<number>,
-  coverage: Coverage,
-): Keeps | undefined {
+function filterOf(chunk: StoredChunk, { query, wanted, coverage, video }: Cut): Keeps | undefined {
+  const { startNs, endNs, isCut } = query;
   const isMixed = chunk.channels.some(({ channelId }) => !wanted.has(channelId));
   const isCrossing = isCutAt(chunk, isCut) && (chunk.startNs < startNs || chunk.endNs > endNs);
   const covering = chunk.kind === "full" ? new Map<number, ReadonlySet<number>[]>() : coveringOf(coverage, chunk);
-  if (!isMixed && !isCrossing && covering.size === 0) return undefined;
-  return (channelId, timeNs, sequence) =>
+  if (!isMixed && !isCrossing && covering.size === 0 && !video.isIn(chunk)) return undefined;
+  const isVideoKept: Keeps = (channelId, timeNs, sequence, sizeBytes) => {
+    if (timeNs < startNs) return video.leads(chunk.bootId, channelId, sequence);
+    if (isCrossing && timeNs > endNs) return false;
+    const isShown = video.shows(chunk.bootId, channelId, sequence);
+    if (!isShown && timeNs <= endNs) query.onUndecodable?.(channelId, timeNs, sizeBytes);
+    return isShown;
+  };
+  const isWithin = (timeNs: bigint) => !isCrossing || (timeNs >= startNs && timeNs <= endNs);
+  const isTimely: Keeps = (channelId, timeNs, ...frame) =>
+    video.carries(channelId) ? isVideoKept(channelId, timeNs, ...frame) : chunk.endNs >= startNs && isWithin(timeNs);
+  return (channelId, timeNs, sequence, sizeBytes) =>
     wanted.has(channelId) &&
-    (!isCrossing || (timeNs >= startNs && timeNs <= endNs)) &&
-    !covering.get(channelId)?.some((sequences) => sequences.has(sequence));
+    !covering.get(channelId)?.some((sequences) => sequences.has(sequence)) &&
+    isTimely(channelId, timeNs, sequence, sizeBytes);
 }
 
 /** A baseline chunk spans so long that the whole of it would be far more than was asked. */
@@ -139,7 +162,9 @@ function coveringOf(coverage: Coverage, chunk: StoredChunk): Map<number, Readonl
   return covering;
 }
 
+/** Only rings of format 1 have messages in two chunks; of others nothing must be remembered. */
 function cover(coverage: Coverage, chunk: StoredChunk, body: Uint8Array): void {
+  if (chunk.channels.every(({ baselineCount }) => baselineCount === 0)) return;
   const view = viewOf(body);
   const sequences = new Map(chunk.channels.map(({ channelId }) => [channelId, new Set<number>()]));
   for (const offset of recordOffsets(view))
@@ -147,7 +172,7 @@ function cover(coverage: Coverage, chunk: StoredChunk, body: Uint8Array): void {
   for (const [channelId, held] of sequences) {
     const key = keyOf(chunk, channelId);
     const { startNs, endNs } = chunk;
-    const known = coverage.get(key)?.slice(1 - REMEMBERED_CHUNKS) ?? [];
+    const known = coverage.get(key)?.filter((one) => one.endNs >= startNs - CHUNK_SPAN_NS_MAX) ?? [];
     coverage.set(key, [...known, { startNs, endNs, sequences: held }]);
   }
 }
@@ -162,11 +187,13 @@ function copied(chunk: StoredChunk, body: Uint8Array): WindowChunk {
 function rebuilt(chunk: StoredChunk, body: Uint8Array, keeps: Keeps): WindowChunk {
   const view = viewOf(body);
   const offsets = [...recordOffsets(view)];
-  const kept = offsets.flatMap((offset, index) =>
-    keeps(recordChannelId(view, offset), recordLogTimeNs(view, offset), recordSequence(view, offset))
-      ? [body.subarray(offset, offsets[index + 1] ?? body.byteLength)]
-      : [],
-  );
+  const kept = offsets.flatMap((offset, index) => {
+    const record = body.subarray(offset, offsets[index + 1] ?? body.byteLength);
+    const sizeBytes = record.byteLength - RECORD_HEADER_BYTES;
+    const [channelId, sequence] = [recordChannelId(view, offset), recordSequence(view, offset)];
+    return keeps(channelId, recordLogTimeNs(view, offset), sequence, sizeBytes) ? [record] : [];
+  });
+  if (kept.length === offsets.length) return copied(chunk, body);
   return packed(chunk.kind, chunk.className, Buffer.concat(kept), chunk.compression === "lz4");
 }
 

@@ -100,6 +100,8 @@ test("no message comes twice when its chunk moves to the disk, before, while or 
     if (moment === "reading") promote();
     expect(gotOf([...first, ...messages]), moment).toEqual(expectedOf(rig.sent));
     expect(problems, moment).toEqual([]);
+    const keys = [...reader.chunks(EVER)].map(chunkKey); // what copies chunks does not look into them
+    expect(new Set(keys).size, moment).toBe(keys.length);
   }
 });
 
