@@ -1,4 +1,4 @@
-// System calls that Node does not have: preallocation and datagrams to systemd. No policy; arguments are checked on
+// System calls that Node does not have: preallocation, datagrams to systemd, the state of the clock. No policy; arguments are checked on
 // entry, and the answer is 0 or an errno. Loaded in several threads and never unloaded (-z nodelete).
 #include <errno.h>
 #include <fcntl.h>
@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/timex.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -49,9 +50,18 @@ Napi::Value Notify(const Napi::CallbackInfo& info) {
   return Status(info, status);
 }
 
+// clockUnsynchronised(): 0 while the kernel's clock is kept by somebody (NTP, PTP), ETIME while it is not.
+Napi::Value ClockUnsynchronised(const Napi::CallbackInfo& info) {
+  timex state = {};
+  const int result = adjtimex(&state);
+  if (result < 0) return Status(info, errno);
+  return Status(info, result == TIME_ERROR || (state.status & STA_UNSYNC) != 0 ? ETIME : 0);
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("fallocate", Napi::Function::New(env, Fallocate));
   exports.Set("notify", Napi::Function::New(env, Notify));
+  exports.Set("clockUnsynchronised", Napi::Function::New(env, ClockUnsynchronised));
   return exports;
 }
 

@@ -4,11 +4,25 @@ import type { Clock } from "../std/clock.ts";
 import { uuidV7 } from "../std/uuid.ts";
 
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
+/** One of so many readings was not interrupted. */
+const READINGS = 5;
 
-/** One reading of both clocks: from here on log_time follows the monotonic clock, whatever the wall does. */
+/** One reading of both clocks: if it is the first of its boot, log_time follows the monotonic clock from here on. */
 export function readBootAnchor(clock: Clock): BootAnchor {
-  const wallNs = clock.wallNs();
-  return { bootId: readBootId(wallNs), monotonicNs: clock.monotonicNs(), wallNs };
+  const reading = readBoth(clock);
+  return { bootId: readBootId(reading.wallNs), ...reading };
+}
+
+/** Both clocks at one instant, to some microseconds: the reading that took least of a few. */
+export function readBoth(clock: Clock): { readonly wallNs: bigint; readonly monotonicNs: bigint } {
+  const readings = Array.from({ length: READINGS }, () => {
+    const startNs = clock.monotonicNs();
+    const wallNs = clock.wallNs();
+    const tookNs = clock.monotonicNs() - startNs;
+    return { wallNs, monotonicNs: startNs + tookNs / 2n, tookNs };
+  });
+  const { wallNs, monotonicNs } = readings.reduce((best, one) => (one.tookNs < best.tookNs ? one : best));
+  return { wallNs, monotonicNs };
 }
 
 function readBootId(wallNs: bigint): string {

@@ -64,11 +64,13 @@ export class DaemonCommands implements Commands {
   readonly #config: Config;
   readonly #anchor: BootAnchor;
   readonly #parts: CommandParts;
+  readonly #startedNs: bigint;
 
   constructor(config: Config, anchor: BootAnchor, parts: CommandParts) {
     this.#config = config;
     this.#anchor = anchor;
     this.#parts = parts;
+    this.#startedNs = logTimeNs(anchor, systemClock.monotonicNs());
   }
 
   async status(): Promise<StatusAnswer> {
@@ -78,7 +80,7 @@ export class DaemonCommands implements Commands {
       version: VERSION,
       robot: robot.id,
       site: robot.site,
-      startedNs: this.#anchor.wallNs,
+      startedNs: this.#startedNs,
       nowNs: store.nowNs,
       source: sourceStatus(ingest, this.#config.sources[0]?.url ?? ""),
       ring: {

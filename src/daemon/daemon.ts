@@ -5,6 +5,7 @@
  * signal fires or a thread dies, in the order of the data's way, so that everything behind has flushed. A thread that
  * dies takes the daemon with it: the service manager restarts it and the ring reopens clean.
  */
+import { readFileSync } from "node:fs";
 import { MessageChannel } from "node:worker_threads";
 import { BatchStore } from "../batch/batch-store.ts";
 import type { EpisodeBatchesResult } from "../batch/episode-batches.ts";
@@ -13,7 +14,8 @@ import { ControlServer } from "../control/server.ts";
 import type { Batch } from "../model/batch.ts";
 import type { BootAnchor } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
-import { loadNative, notifySystemd } from "../native/addon.ts";
+import { isClockSynchronised, loadNative, notifySystemd } from "../native/addon.ts";
+import { BootClocks } from "../ring/boot-clocks.ts";
 import { systemClock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
 import { fullJitterMs } from "../std/random.ts";
@@ -24,6 +26,7 @@ import { FolderLock } from "../store/folder-lock.ts";
 import type { Log } from "../telemetry/log.ts";
 import { UPLOADER_DEFAULTS, Uploader } from "../upload/uploader.ts";
 import { readBootAnchor } from "./boot-anchor.ts";
+import { ClockWatch, LOOK_MS } from "./clock-watch.ts";
 import { DaemonCommands } from "./daemon-commands.ts";
 import type { IngestThreadData } from "./ingest-thread.ts";
 import { batchFolder, makeDataFolder, openJournal } from "./journal.ts";
@@ -55,13 +58,14 @@ const BATCH_RETRY_MS_MAX = 300_000;
 export class Daemon {
   readonly #config: Config;
   readonly #deps: DaemonDeps;
-  readonly #anchor: BootAnchor;
+  readonly commands: DaemonCommands;
   readonly #lock: FolderLock;
   readonly #ballast: Ballast;
   readonly #dying = new AbortController();
   readonly #ingest: Thread;
   readonly #store: Thread;
   readonly #journal: Db;
+  readonly #clock: ClockWatch;
   readonly #batches: BatchStore;
   readonly #uploader: Uploader;
   #reader: Thread | undefined;
@@ -73,14 +77,17 @@ export class Daemon {
   private constructor(config: Config, deps: DaemonDeps, parts: Parts) {
     this.#config = config;
     this.#deps = deps;
-    this.#anchor = parts.anchor;
     this.#lock = parts.lock;
     this.#ballast = parts.ballast;
     this.#store = parts.store;
     this.#ingest = parts.ingest;
     this.#journal = parts.journal;
+    this.#clock = parts.clock;
     this.#batches = BatchStore.open(parts.journal, batchFolder(config.ring.folder), deps.log);
     this.#uploader = openUploader(config, parts.journal, this.#batches, deps.log);
+    const { anchor, store, ingest, journal } = parts;
+    const named = { batches: this.#batches, uploader: this.#uploader };
+    this.commands = new DaemonCommands(config, anchor, { store, ingest, journal, ...named });
   }
 
   /** Throws `Fault`: bad rules, a ring that cannot be opened, another daemon in the folder or on the socket. */
@@ -97,50 +104,36 @@ export class Daemon {
     const { ballast, ruleFiles, rules } = given;
     // Before anything in the folder is opened: opening settles what an earlier process left.
     const lock = FolderLock.open(config.ring.folder);
-    const anchor = readBootAnchor(systemClock);
-    const { port1, port2 } = new MessageChannel();
-    const late: { daemon?: Daemon } = {};
-    const onDeath = (error: Error) => late.daemon?.dieOf(error);
-    const storeData: StoreThreadData = {
-      config,
-      anchor,
-      policies: rules.map((rule) => rule.policy),
-      ingestPort: port1,
-    };
-    const store = new Thread(new URL("./store-thread.ts", import.meta.url), storeData, [port1], {
-      onNote: (note) => late.daemon?.onNote(note as StoreNote),
-      onDeath,
-    });
-    const started = [store];
+    const ends: (() => unknown)[] = [() => lock[Symbol.dispose]()];
     try {
-      const { channels, lastSequences, recordedUntilNs } = await store.call<OpenedStore>(
-        "opened",
-        undefined,
-        OPEN_DEADLINE_MS,
-      );
-      const ingestData: IngestThreadData = {
-        config,
-        anchor,
-        channels,
-        lastSequences,
-        recordedUntilNs,
-        ruleFiles,
-        storePort: port2,
-      };
-      const ingest = new Thread(new URL("./ingest-thread.ts", import.meta.url), ingestData, [port2], { onDeath });
-      started.push(ingest);
-      const daemon = new Daemon(config, deps, {
-        ...{ anchor, lock, ballast, store, ingest },
-        journal: openJournal(config.ring.folder),
+      const journal = openJournal(config.ring.folder);
+      ends.push(() => journal.close());
+      const clocks = new BootClocks(journal);
+      const anchor = clocks.keep(readBootAnchor(systemClock));
+      const { port1, port2 } = new MessageChannel();
+      const late: { daemon?: Daemon } = {};
+      const onDeath = (error: Error) => late.daemon?.dieOf(error);
+      const policies = rules.map((rule) => rule.policy);
+      const storeData: StoreThreadData = { config, anchor, policies, ingestPort: port1 };
+      const store = new Thread(new URL("./store-thread.ts", import.meta.url), storeData, [port1], {
+        onNote: (note) => late.daemon?.onNote(note as StoreNote),
+        onDeath,
       });
+      ends.push(() => store.end());
+      const opened = await store.call<OpenedStore>("opened", undefined, OPEN_DEADLINE_MS);
+      const { lastStoredByBoot, ...known } = opened;
+      const ingestData: IngestThreadData = { config, anchor, ...known, ruleFiles, storePort: port2 };
+      const ingest = new Thread(new URL("./ingest-thread.ts", import.meta.url), ingestData, [port2], { onDeath });
+      ends.push(() => ingest.end());
+      const clock = watchClock(clocks, anchor.bootId, lastStoredByBoot, deps.log);
+      const daemon = new Daemon(config, deps, { anchor, lock, ballast, store, ingest, journal, clock });
       late.daemon = daemon;
       daemon.#control = await ControlServer.open(config.telemetry.socket, daemon.commands, deps.log);
       // Episodes that waited for their files when an earlier process ended are told again from here on.
       await store.call("start");
       return daemon;
     } catch (error) {
-      await Promise.all(started.map((thread) => thread.end()));
-      lock[Symbol.dispose]();
+      for (const end of ends.reverse()) await end();
       throw error;
     }
   }
@@ -152,25 +145,21 @@ export class Daemon {
     const notify = (text: string) => notifySystemd("problem" in native ? undefined : native, text);
     notify("READY=1");
     const feeder = setInterval(() => void this.#feedWatchdog(notify).catch(() => {}), NOTIFY_MS);
+    const watcher = setInterval(() => this.#clock.look(), LOOK_MS);
     const working = Promise.all([this.#uploader.run(stop), this.#ballast.run(stop)]);
     await aborted(stop);
     this.#isStopping = true;
     notify("STOPPING=1");
     clearInterval(feeder);
+    clearInterval(watcher);
     await this.#control?.[Symbol.asyncDispose]();
     await working;
     await this.#stopThreads();
     this.#uploader[Symbol.dispose]();
+    this.#clock[Symbol.dispose]();
     this.#journal.close();
     this.#lock[Symbol.dispose]();
     if (this.#dying.signal.aborted) throw this.#dying.signal.reason;
-  }
-
-  get commands(): DaemonCommands {
-    return new DaemonCommands(this.#config, this.#anchor, {
-      ...{ store: this.#store, ingest: this.#ingest, journal: this.#journal },
-      ...{ batches: this.#batches, uploader: this.#uploader },
-    });
   }
 
   /** A thread died: nothing can be promised any more. */
@@ -259,7 +248,18 @@ type Parts = {
   readonly store: Thread;
   readonly ingest: Thread;
   readonly journal: Db;
+  readonly clock: ClockWatch;
 };
+
+function watchClock(clocks: BootClocks, bootId: string, lastStored: ReadonlyMap<string, bigint>, log: Log): ClockWatch {
+  const loaded = loadNative();
+  const native = "problem" in loaded ? undefined : loaded;
+  return ClockWatch.open(clocks, bootId, {
+    ...{ clock: systemClock, log, isSynchronised: () => isClockSynchronised(native) },
+    uptimeMs: () => Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) * 1000,
+    lastStored,
+  });
+}
 
 function openUploader(config: Config, journal: Db, batches: BatchStore, log: Log): Uploader {
   const { upload, robot } = config;

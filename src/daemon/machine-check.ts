@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { mem } from "systeminformation";
 import { WebSocket } from "ws";
 import type { Config } from "../config/schema.ts";
+import { PLAUSIBLE_NS_MIN } from "../model/boot-clock.ts";
 import type { Clock } from "../std/clock.ts";
 import { formatBytes } from "../std/time-text.ts";
 
@@ -16,8 +17,6 @@ export type CheckFinding = {
 };
 
 const DEADLINE_MS = 3000;
-/** Before this the clock was surely never set: the year this format came to be. */
-const WALL_NS_MIN = 1_735_689_600_000_000_000n; // 2025-01-01
 /** A camera frame should fit into the socket's buffer while the process is busy. */
 const PROCESS_BYTES = 330e6; // resident without the tiers at 22 MB/s (`npm run bench -- nominal`)
 const RMEM_BYTES_MIN = 2 * 1024 * 1024;
@@ -101,7 +100,7 @@ async function checkMemory(config: Config): Promise<CheckFinding> {
 
 function checkClock(clock: Clock): CheckFinding {
   const time = new Date(Number(clock.wallNs() / 1_000_000n)).toISOString();
-  if (clock.wallNs() >= WALL_NS_MIN) return { level: "ok", subject: "clock", text: time, hint: "" };
+  if (clock.wallNs() >= PLAUSIBLE_NS_MIN) return { level: "ok", subject: "clock", text: time, hint: "" };
   const hint = "Set the clock or start time synchronisation; recording goes on, with wrong dates.";
   return { level: "problem", subject: "clock", text: `the clock says ${time}`, hint };
 }

@@ -37,6 +37,8 @@ export type OpenedStore = {
   readonly lastSequences: ReadonlyMap<number, number>;
   /** log_time from which on this boot is not recorded yet. */
   readonly recordedUntilNs: bigint | undefined;
+  /** Up to where the ring has earlier processes' messages of each boot. */
+  readonly lastStoredByBoot: ReadonlyMap<string, bigint>;
 };
 
 export type StoreStatus = {
@@ -97,7 +99,7 @@ const capture = Capture.open(journal, policies, {
   log,
   bootId: anchor.bootId,
   newId: (atNs) => uuidV7(Number(atNs / 1_000_000n)),
-  lastStoredNs: (bootId) => ring.lastStoredNs(bootId),
+  lastStoredNs: (bootId) => ring.lastStoredByBoot.get(bootId),
   onDemand: (globs) => toIngest({ kind: "on_demand", globs }),
   onSealed: (episode) => tell({ kind: "sealed", episode }),
 });
@@ -173,6 +175,7 @@ serveCalls(parentPort, {
     channels: ring.channels,
     lastSequences: ring.lastSequences,
     recordedUntilNs: ring.recordedUntilNs,
+    lastStoredByBoot: ring.lastStoredByBoot,
   }),
   /** The main thread listens: deadlines fall due, and what waited for its batches is told. */
   start: () => {

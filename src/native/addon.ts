@@ -1,11 +1,12 @@
 /**
- * The native addon: `fallocate` and systemd's notification, and what stands in for them where it could not be built.
+ * The native addon: `fallocate`, systemd's notification and the kernel's word on the clock, and what stands in for them
+ * where it could not be built.
  *
  * Without it: segment files are filled with zeros once (written twice in the ring's first lap, after that no
  * difference), and notifications go through the `systemd-notify` command (the unit needs `NotifyAccess=all`).
  */
 import { execFileSync } from "node:child_process";
-import { writeSync } from "node:fs";
+import { statSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
 
 export type Native = {
@@ -13,6 +14,8 @@ export type Native = {
   fallocate(fd: number, offset: number, length: number): void;
   /** Sends one datagram to $NOTIFY_SOCKET (sd_notify(3)); false if there is none or nobody took it. */
   notify(message: string): boolean;
+  /** Whether the kernel says that somebody keeps its clock right (adjtimex(2)); undefined: it may not be asked. */
+  isClockSynchronised(): boolean | undefined;
 };
 
 const ADDON_URL = new URL("../../native/build/Release/lode.node", import.meta.url);
@@ -38,6 +41,19 @@ export function preallocate(native: Native | undefined, fd: number, sizeBytes: n
     offset += writeSync(fd, zeros, 0, Math.min(zeros.length, sizeBytes - offset), offset);
 }
 
+/** Where systemd-timesyncd touches a file at each answer of its server. */
+const TIMESYNCD_FILE = "/run/systemd/timesync/synchronized";
+/** Twice the longest time between two of these. */
+const TIMESYNCD_MS_MAX = 4_096_000;
+
+/** Somebody vouches for the wall now: the kernel, or, where it may not be asked, systemd-timesyncd. */
+export function isClockSynchronised(native: Native | undefined, nowMs = Date.now(), file = TIMESYNCD_FILE): boolean {
+  const isKept = native?.isClockSynchronised();
+  if (isKept !== undefined) return isKept;
+  const { mtimeMs } = statSync(file, { throwIfNoEntry: false }) ?? { mtimeMs: Number.NEGATIVE_INFINITY };
+  return mtimeMs <= nowMs + 1000 && nowMs - mtimeMs <= TIMESYNCD_MS_MAX;
+}
+
 /** `READY=1`, `WATCHDOG=1`, `STATUS=…`, `STOPPING=1`; false where no systemd listens. */
 export function notifySystemd(native: Native | undefined, message: string): boolean {
   if (process.env.NOTIFY_SOCKET === undefined) return false;
@@ -54,6 +70,8 @@ export function notifySystemd(native: Native | undefined, message: string): bool
 type Addon = {
   fallocate(fd: number, offset: number, length: number): number;
   notify(socketPath: string, message: string): number;
+  /** Not in a build of an earlier version. */
+  clockUnsynchronised?(): number;
 };
 
 function isAddon(value: unknown): value is Addon {
@@ -71,6 +89,10 @@ function wrap(addon: Addon): Native {
       const path = process.env.NOTIFY_SOCKET;
       return path !== undefined && addon.notify(path, message) === 0;
     },
+    isClockSynchronised: () => {
+      const errno = addon.clockUnsynchronised?.();
+      return errno === 0 ? true : errno === ETIME ? false : undefined;
+    },
   };
 }
 
@@ -85,6 +107,7 @@ function tryFallocate(native: Native, fd: number, sizeBytes: number): boolean {
   }
 }
 
+const ETIME = 62;
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
   5: "EIO",
   28: "ENOSPC",

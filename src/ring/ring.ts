@@ -217,16 +217,16 @@ export class Ring {
     return this.#lastSequences;
   }
 
-  /** Up to where earlier processes of a boot had committed; undefined for a boot that the ring does not know. */
-  lastStoredNs(bootId: string): bigint | undefined {
-    return this.#disk.boot.lastStoredByBoot.get(bootId);
+  /** Up to where earlier processes had committed, each boot in its own log_time. */
+  get lastStoredByBoot(): ReadonlyMap<string, bigint> {
+    return this.#disk.boot.lastStoredByBoot;
   }
 
   /** From when on this boot is not recorded until its first message; undefined in a fresh ring. */
   get recordedUntilNs(): bigint | undefined {
     const { anchor } = this.#deps;
-    const isFresh = this.#disk.boot.lastStoredByBoot.size === 0;
-    return isFresh ? undefined : (this.lastStoredNs(anchor.bootId) ?? powerOnNs(anchor));
+    const known = this.lastStoredByBoot;
+    return known.size === 0 ? undefined : (known.get(anchor.bootId) ?? powerOnNs(anchor));
   }
 
   /** Its row is committed with, or before, the first chunk that refers to it. */

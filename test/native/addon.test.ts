@@ -66,6 +66,7 @@ test("a file system without fallocate is filled with zeros instead", () => {
       throw Object.assign(new Error("EOPNOTSUPP"), { code: "EOPNOTSUPP" });
     },
     notify: () => false,
+    isClockSynchronised: () => undefined,
   };
   expect(sizesAfter(refusing).size).toBe(3_000_000);
 });
@@ -76,6 +77,7 @@ test("a full disk is told, not papered over", () => {
       throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
     },
     notify: () => false,
+    isClockSynchronised: () => undefined,
   };
   expect(() => sizesAfter(full)).toThrow("ENOSPC");
 });

@@ -60,7 +60,12 @@ for (const added of CHANNELS) if (!known.has(added.id)) rig.addChannel(added);
 
 const sealed: Episode[] = [];
 const capture = Capture.open(rig.journal, [], {
-  ...{ ring: rig.ring, log: silentLog, bootId: lineOptions(run).bootId ?? "", lastStoredNs: rig.ring.lastStoredNs },
+  ...{
+    ring: rig.ring,
+    log: silentLog,
+    bootId: lineOptions(run).bootId ?? "",
+    lastStoredNs: (bootId) => rig.ring.lastStoredByBoot.get(bootId),
+  },
   newId: () => uuidV7(Date.now()),
   onDemand: () => {},
   onSealed: (episode) => sealed.push(episode),

@@ -1,0 +1,93 @@
+/**
+ * What is known of the clock of a boot: log_time follows the monotonic clock from one reading of both, so order and
+ * durations are right whatever the wall does; the way from log_time to true time lies beside the data.
+ */
+import type { BootAnchor } from "./chunk.ts";
+
+/** Before this a wall was surely never set: the year this came to be. */
+export const PLAUSIBLE_NS_MIN = 1_735_689_600_000_000_000n; // 2025-01-01
+
+/** `set`: somebody set the wall. `suspend`: the computer slept, and the monotonic clock with it. */
+export type ClockStep = {
+  readonly kind: "set" | "suspend";
+  /** log_time at which it was seen. */
+  readonly atNs: bigint;
+  /** By how much the wall jumped; negative: back. */
+  readonly stepMs: number;
+};
+
+/**
+ * From what the true time is known: the kernel said that the wall is synchronised, or it was set from an impossible
+ * time to a possible one.
+ */
+export type ClockTruth = "synchronised" | "set";
+
+export type BootClock = BootAnchor & {
+  /** True time − log_time, without the sleeps; undefined: nothing tells. */
+  readonly correctionNs: bigint | undefined;
+  readonly truth: ClockTruth | undefined;
+  readonly steps: readonly ClockStep[];
+};
+
+/** How far true time is known: "impossible" is a wall that was never set, "unverified" one that nothing vouches for. */
+export type ClockState = ClockTruth | "unverified" | "impossible";
+
+export function clockState({ truth, wallNs }: BootClock): ClockState {
+  return truth ?? (wallNs < PLAUSIBLE_NS_MIN ? "impossible" : "unverified");
+}
+
+/** As it travels beside the data, in manifests, in the metadata of files and in answers. */
+export type ClockWords = {
+  readonly bootId: string;
+  readonly state: ClockState;
+  /** Decimal: it exceeds 2^53. undefined: nothing tells. */
+  readonly correctionNs: string | undefined;
+  readonly steps: readonly ClockStep[];
+};
+
+export function clockWords(clock: BootClock): ClockWords {
+  const { bootId, correctionNs, steps } = clock;
+  return { bootId, state: clockState(clock), correctionNs: correctionNs?.toString(), steps };
+}
+
+/** The best that is known: the log_time itself where nothing tells the true time, later by the sleeps before it. */
+export function trueTimeNs(clock: BootClock, logNs: bigint): bigint {
+  return logNs + (piecesOf(clock).findLast(({ startNs }) => startNs <= logNs)?.shiftNs ?? 0n);
+}
+
+/** A stretch of a boot, in its log_time; both ends belong to it. */
+export type BootRange = { readonly bootId: string; readonly startNs: bigint; readonly endNs: bigint };
+
+/** Where a range of true time lies in each boot, in the order of the boots. */
+export function logTimeRanges(clocks: readonly BootClock[], startNs: bigint, endNs: bigint): BootRange[] {
+  return clocks.flatMap((clock) => {
+    const pieces = piecesOf(clock).map((piece) => ({
+      startNs: piece.startNs > startNs - piece.shiftNs ? piece.startNs : startNs - piece.shiftNs,
+      endNs: piece.endNs < endNs - piece.shiftNs ? piece.endNs : endNs - piece.shiftNs,
+    }));
+    const touched = pieces.filter((piece) => piece.startNs <= piece.endNs);
+    const [first] = touched;
+    const last = touched.at(-1);
+    if (first === undefined || last === undefined) return [];
+    return [{ bootId: clock.bootId, startNs: first.startNs, endNs: last.endNs }];
+  });
+}
+
+type Piece = { readonly startNs: bigint; readonly endNs: bigint; readonly shiftNs: bigint };
+
+const FOREVER_NS = 2n ** 62n;
+
+/** Between sleeps true time is log_time and one number; a sleep adds to it. */
+function piecesOf({ correctionNs = 0n, steps }: BootClock): Piece[] {
+  const sleeps = steps.filter(({ kind }) => kind === "suspend");
+  let shiftNs = correctionNs;
+  const pieces: Piece[] = [
+    { startNs: -FOREVER_NS, endNs: sleeps[0] === undefined ? FOREVER_NS : sleeps[0].atNs - 1n, shiftNs },
+  ];
+  for (const [index, { atNs, stepMs }] of sleeps.entries()) {
+    shiftNs += BigInt(Math.round(stepMs * 1e6));
+    const next = sleeps[index + 1];
+    pieces.push({ startNs: atNs, endNs: next === undefined ? FOREVER_NS : next.atNs - 1n, shiftNs });
+  }
+  return pieces;
+}
