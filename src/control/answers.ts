@@ -26,6 +26,8 @@ export type StatusAnswer = {
     readonly sizeBytes: number;
     readonly sizeBytesMax: number;
     readonly memoryBytes: number;
+    /** The time of recording that the classes' rates, ratios and forecasts are over: the last six hours of it at most. */
+    readonly measuredMs: number;
     readonly state: string;
     readonly classes: readonly ClassStatus[];
   };
@@ -65,6 +67,12 @@ type ClassStatus = {
   /** The history on disk. */
   readonly oldestNs: bigint | undefined;
   readonly newestNs: bigint | undefined;
+  /** Onto the disk; undefined: too early to say, as with the forecast. */
+  readonly bytesPerS: number | undefined;
+  /** Stored bytes by the bytes of the messages and their records. */
+  readonly compressionRatio: number | undefined;
+  /** How far back it will reach when the ring is full, at this rate. */
+  readonly forecastMs: number | undefined;
 };
 
 type RuleSummary = {

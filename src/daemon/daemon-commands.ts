@@ -88,6 +88,7 @@ export class DaemonCommands implements Commands {
         sizeBytes: store.ring.diskBytes,
         sizeBytesMax: store.ring.diskBytesMax,
         memoryBytes: store.ring.memoryBytes,
+        measuredMs: store.ring.measuredMs,
         state: store.ring.isDiskRefusing ? "the disk takes no more; capture goes on in memory" : "ok",
         classes: store.ring.classes,
       },

@@ -5,7 +5,7 @@
 import { describeError } from "../std/fault.ts";
 import type { Log } from "../telemetry/log.ts";
 
-const CODES = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG", "ring_full"]);
+const CODES = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG", "ring_full", "disk_reserve"]);
 
 export class DiskRefusal {
   readonly #log: Log;
@@ -37,7 +37,7 @@ export class DiskRefusal {
     const reason = describeError(error);
     if (!this.isOn) this.#log.error("The disk takes no more; capture goes on in memory.", { reason });
     this.#reason = reason;
-    this.#isRingFull = codeOf(error) === "ring_full";
+    this.#isRingFull = isRingFull(error);
     return reason;
   }
 
@@ -46,6 +46,11 @@ export class DiskRefusal {
     if (this.isOn) this.#log.info("The disk takes data again.");
     this.#reason = undefined;
   }
+}
+
+/** Nothing in the ring may go for new data: no fault of the disk. */
+export function isRingFull(error: unknown): boolean {
+  return codeOf(error) === "ring_full";
 }
 
 function isRefusal(error: unknown): boolean {

@@ -9,6 +9,8 @@ import type { SegmentFiles } from "./segment-files.ts";
 
 /** Pages a vacuum step gives back: a megabyte. */
 const VACUUM_PAGES = 256;
+/** A ring that is filled less says little about what its rows and files cost beside the chunks. */
+const TELLING_SHARE = 0.1;
 
 export type DiskSpaceOptions = {
   readonly folder: string;
@@ -57,6 +59,13 @@ export class DiskSpace {
   /** What the ring may use as things are: its bound, or less where others fill the file system. */
   get capacityBytes(): number {
     return this.usedBytes - this.excess(0);
+  }
+
+  /** Of that, for the bytes of chunks: without the segment kept ready, and what rows and half-filled files cost today. */
+  capacityFor(chunkBytes: number): number {
+    const { capacityBytes, usedBytes } = this;
+    const isTelling = chunkBytes > TELLING_SHARE * capacityBytes;
+    return Math.max(0, capacityBytes - this.#options.segmentBytes) * (isTelling ? chunkBytes / usedBytes : 1);
   }
 
   /**

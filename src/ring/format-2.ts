@@ -8,6 +8,7 @@
  * not whole: from the making of the file until all that lay in the folder is in it (rebuild.ts).
  */
 import type { Db } from "../store/database.ts";
+import { createPaceTable } from "./pace.ts";
 
 export function toRingFormat2(db: Db): void {
   db.exec(`
@@ -29,4 +30,5 @@ export function toRingFormat2(db: Db): void {
       after_id INTEGER NOT NULL, first_free_id INTEGER NOT NULL);
     INSERT INTO rebuild SELECT 1, 'due', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM boot);
   `);
+  createPaceTable(db);
 }

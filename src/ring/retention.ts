@@ -10,13 +10,14 @@
 import type { ChunkChannel } from "../model/chunk.ts";
 import type { TopicClass } from "../model/topic-class.ts";
 import { failpoint } from "../std/failpoint.ts";
+import { Fault } from "../std/fault.ts";
 import { nsOfMs } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { ChunkPlace, ChunkRow, ChunkTable } from "./chunk-table.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import type { Holds, Range } from "./holds.ts";
 import type { SegmentFiles } from "./segment-files.ts";
-import { type ClassOnDisk, isOverShare, LIGHT_RANK, LIGHT_SHARE_OF_RING, leavingOrder } from "./value.ts";
+import { type ClassOnDisk, LIGHT_RANK, leavingOrder, type Newcomer, unusedLightShare } from "./value.ts";
 
 /** Chunks a transaction deletes at most: a few milliseconds. */
 const CHUNKS_PER_STEP = 64;
@@ -36,8 +37,6 @@ export type RetentionDeps = {
   readonly countEvicted: (bootId: string, channels: readonly ChunkChannel[]) => void;
 };
 
-/** What something must go for. */
-type Newcomer = { readonly rank: number; readonly isHeld: boolean };
 /** The bound itself. */
 const ANYTHING: Newcomer = { rank: LIGHT_RANK, isHeld: true };
 /** Who will want the room that is kept ready. */
@@ -73,46 +72,41 @@ export class Retention {
     return this.#makeRoom(0, ANYTHING, true) || this.#makeRoom(headroomBytes, SOMETHING_HEAVY, true);
   }
 
-  /** Evicts until so many bytes more are allowed. False: nothing is left that may go for the chunk. */
-  makeRoomFor(bytes: number, chunk: Range & { readonly className: string }, isNewFile: boolean): boolean {
-    const rank = this.#rankOf(chunk.className);
-    const newcomer = { rank, isHeld: this.#deps.holds.holds(chunk) };
-    const needed = bytes + (rank > LIGHT_RANK ? this.#unusedLightShare() : 0);
-    while (this.#deps.space.excess(needed, isNewFile) > 0)
-      if (!this.#makeRoom(needed, newcomer, isNewFile)) return false;
-    return true;
+  /**
+   * Evicts until the chunk has so many bytes. Throws `Fault`: nothing may go for it, `ring_full` where the ring's own
+   * bound says so and `disk_reserve` where others fill the file system.
+   */
+  makeRoomFor(bytes: number, chunk: Range & { readonly className: string }, isNewFile: boolean): void {
+    const { space, holds } = this.#deps;
+    const newcomer = { rank: this.#rankOf(chunk.className), isHeld: holds.holds(chunk) };
+    const isLight = newcomer.rank <= LIGHT_RANK;
+    const needed = bytes + (isLight ? 0 : unusedLightShare(this.#classesOnDisk(), space.capacityBytes));
+    while (space.excess(needed, isNewFile) > 0) {
+      if (this.#makeRoom(needed, newcomer, isNewFile)) continue;
+      if (space.excess(needed, false) > 0)
+        throw new Fault("ring_full", "Nothing in the ring may go for new data.", "Raise ring.bytes_max.");
+      throw new Fault(
+        "disk_reserve",
+        "The file system is at its reserve.",
+        "Free the disk, or see ring.free_bytes_min.",
+      );
+    }
   }
 
   #makeRoom(bytes: number, newcomer: Newcomer, isNewFile: boolean): boolean {
     const { space } = this.#deps;
     if (isNewFile && space.isFileTooLarge(bytes) && space.giveBack()) return true;
     const excess = space.excess(bytes, isNewFile);
-    return excess > 0 && this.#namesToGo(newcomer).some((name) => this.#evict(this.#oldest(name, excess)));
+    if (excess <= 0) return false;
+    const leaving = leavingOrder(this.#classesOnDisk(), newcomer, space.capacityBytes);
+    return leaving.some(({ name }) => this.#evict(this.#oldest(name, excess)));
   }
 
-  /** The classes whose chunks may go for the newcomer, the least valuable first. */
-  #namesToGo({ rank, isHeld }: Newcomer): string[] {
-    const { chunks, space } = this.#deps;
-    const { capacityBytes } = space;
-    const all = [...chunks.totals].map(([name, { bytes }]) => this.#classOnDisk(name, bytes));
-    const isLightSpare = this.#unusedLightShare() === 0;
-    const mayGo = (other: ClassOnDisk) =>
-      other.rank >= rank || isOverShare(other, capacityBytes) || (isHeld && (other.rank > LIGHT_RANK || isLightSpare));
-    return leavingOrder(all, capacityBytes)
-      .filter(mayGo)
-      .map(({ name }) => name);
-  }
-
-  /** What is kept of the ring for rank 0 and not yet used by it. */
-  #unusedLightShare(): number {
-    const { chunks, space } = this.#deps;
-    let unused = space.capacityBytes * LIGHT_SHARE_OF_RING;
-    for (const [name, { bytes }] of chunks.totals) if (this.#rankOf(name) === LIGHT_RANK) unused -= bytes;
-    return Math.max(0, unused);
-  }
-
-  #classOnDisk(name: string, bytes: number): ClassOnDisk {
-    return { name, rank: this.#rankOf(name), bytes, shareMax: this.#classesByName.get(name)?.diskShareMax ?? 1 };
+  #classesOnDisk(): ClassOnDisk[] {
+    return [...this.#deps.chunks.totals].map(([name, { bytes }]) => {
+      const shareMax = this.#classesByName.get(name)?.diskShareMax ?? 1;
+      return { name, rank: this.#rankOf(name), bytes, shareMax };
+    });
   }
 
   /** A class that the configuration no longer knows is worth nothing. */

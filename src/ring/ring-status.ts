@@ -1,4 +1,5 @@
 /** What the ring says of itself. */
+import type { ClassPace } from "./pace.ts";
 
 export type ClassStatus = {
   readonly className: string;
@@ -11,7 +12,9 @@ export type ClassStatus = {
   readonly newestNs: bigint | undefined;
   readonly memoryBytes: number;
   readonly memoryOldestNs: bigint | undefined;
-};
+  /** How far back it will reach in a full ring at the present rate; undefined: nothing comes, or too early to say. */
+  readonly forecastMs: number | undefined;
+} & ClassPace;
 
 export type RingStatus = {
   readonly classes: readonly ClassStatus[];
@@ -20,6 +23,8 @@ export type RingStatus = {
   readonly diskBytesMax: number;
   /** Free on the file system. */
   readonly freeBytes: number;
+  /** The time of recording that rates, ratios and forecasts are over. */
+  readonly measuredMs: number;
   readonly memoryBytes: number;
   /** In memory, and on its way to the disk. */
   readonly backlogBytes: number;

@@ -30,14 +30,16 @@ import { Backlog } from "./backlog.ts";
 import { Boot } from "./boot.ts";
 import { copyChannels, readChannelCopy } from "./channel-copy.ts";
 import { ChunkTable } from "./chunk-table.ts";
-import { DiskRefusal } from "./disk-refusal.ts";
+import { DiskRefusal, isRingFull } from "./disk-refusal.ts";
 import { DiskSpace } from "./disk-space.ts";
+import { forecastReach } from "./forecast.ts";
 import { Holds } from "./holds.ts";
 import { Intake } from "./intake.ts";
 import { KeyFrames } from "./key-frames.ts";
 import { Latched } from "./latched.ts";
 import { chunkKey, headerOfChunk, type MemoryList } from "./memory-stream.ts";
 import { MemoryTier } from "./memory-tier.ts";
+import { Pace } from "./pace.ts";
 import { ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
 import { beginRebuild, Rebuild } from "./rebuild.ts";
 import { Retention } from "./retention.ts";
@@ -95,6 +97,7 @@ type Disk = {
   readonly space: DiskSpace;
   readonly retention: Retention;
   readonly uncommitted: Uncommitted;
+  readonly pace: Pace;
   /** undefined: the index is whole. */
   rebuild: Rebuild | undefined;
 };
@@ -194,7 +197,7 @@ export class Ring {
     const chunks = ChunkTable.open(db, boot.id);
     const segments = SegmentFiles.open(db, {
       ...{ folder: join(folder, SEGMENTS_FOLDER), segmentBytes, io },
-      hasRoom: (bytes, chunk, isNewFile) => this.#disk.retention.makeRoomFor(bytes, chunk, isNewFile),
+      makeRoom: (bytes, chunk, isNewFile) => this.#disk.retention.makeRoomFor(bytes, chunk, isNewFile),
     });
     const files = { chunks, segments, space: new DiskSpace(this.#options, db, segments) };
     const retention = new Retention({
@@ -204,7 +207,7 @@ export class Ring {
     const uncommitted = new Uncommitted({ ...files, retention, bootId: anchor.bootId, inlineBytesMax });
     const given = { ...this.#deps, folder, db };
     const rebuild = Rebuild.open(given, { chunks, segments, retention }, this.#channels, classes);
-    return { ...files, db, boot, retention, uncommitted, rebuild };
+    return { ...files, db, boot, retention, uncommitted, pace: Pace.open(db), rebuild };
   }
 
   /** All that were ever declared. */
@@ -394,13 +397,15 @@ export class Ring {
   }
 
   status(): RingStatus {
-    const classes = this.#options.classes.map((topicClass) => this.#classStatus(topicClass));
+    const forecast = this.#forecast();
+    const classes = this.#options.classes.map((topicClass) => this.#classStatus(topicClass, forecast));
     return {
       classes,
       chunks: classes.reduce((sum, { chunks }) => sum + chunks, 0),
       diskBytes: this.#disk.space.fileBytes,
       diskBytesMax: this.#options.bytesMax,
       freeBytes: this.#disk.space.freeOnDiskBytes,
+      measuredMs: this.#disk.pace.measuredMs,
       memoryBytes: this.#memory.bytes + this.#backlog.bytes,
       backlogBytes: this.#backlog.bytes,
       holds: this.#holds.size,
@@ -475,20 +480,21 @@ export class Ring {
   // Disk
 
   #store(chunk: PackedChunk): void {
-    if (!this.#refusal.isOn && this.#place(chunk)) {
-      this.#accounts.stored(chunk);
-      return;
-    }
-    this.#accounts.remembered(chunk);
-    this.#owe(ownPayload(chunk));
+    const isPlaced = !this.#refusal.isOn && this.#place(chunk);
+    if (isPlaced === true) this.#accounts.stored(chunk);
+    else this.#accounts.remembered(chunk);
+    if (isPlaced === "unwanted") this.#accounts.droppedOwed(chunk);
+    else if (!isPlaced) this.#owe(ownPayload(chunk));
   }
 
-  /** False: the disk refuses. */
-  #place(chunk: PackedChunk): boolean {
+  /** False: the disk refuses. "unwanted": the ring is full of what is worth more. */
+  #place(chunk: PackedChunk): boolean | "unwanted" {
     try {
       this.#disk.uncommitted.place(chunk);
       return true;
     } catch (error) {
+      const isHeavy = this.#rankOf(chunk.className) > LIGHT_RANK;
+      if (isHeavy && !this.#holds.holds(chunk) && isRingFull(error)) return "unwanted";
       this.#refusal.note(error);
       return false;
     }
@@ -500,9 +506,10 @@ export class Ring {
     return this.#backlog.offer(bytesMax, (chunk) => {
       if (isRefused && !this.#disk.uncommitted.isInline(chunk)) return false;
       const isPlaced = this.#place(chunk);
-      if (isPlaced) this.#accounts.written(chunk);
+      if (isPlaced === true) this.#accounts.written(chunk);
+      else if (isPlaced === "unwanted") this.#accounts.droppedOwed(chunk);
       else isRefused = true;
-      return isPlaced;
+      return isPlaced !== false;
     });
   }
 
@@ -551,6 +558,7 @@ export class Ring {
       return this.#refusal.note(error);
     }
     failpoint("ring.committed");
+    this.#disk.pace.add(this.#disk.uncommitted.entries, this.#monotonicMs());
     this.#disk.uncommitted.saved();
     this.#deps.ledger.saved();
     this.#latched.saved();
@@ -566,6 +574,7 @@ export class Ring {
     this.#latched.save(this.#disk.db, this.#disk.boot.id);
     this.#deps.ledger.save();
     failpoint("ring.commit.counts");
+    this.#disk.pace.save(this.#monotonicMs());
     this.#disk.boot.save(this.#takenUntilNs(), this.#isFullRate || this.#backlog.length > 0);
   }
 
@@ -597,12 +606,33 @@ export class Ring {
     this.#promotion = undefined;
   }
 
-  #classStatus(topicClass: TopicClass): ClassStatus {
+  #forecast(): ReadonlyMap<string, number> {
+    const { space, pace } = this.#disk;
+    const classes = this.#options.classes.map(({ name, rank, diskBytesMax, diskMsMax, diskShareMax }) => ({
+      ...{ name, rank, bytesPerS: pace.of(name).bytesPerS ?? 0 },
+      ...{ bytesMax: diskBytesMax, msMax: diskMsMax, shareMax: diskShareMax },
+    }));
+    const chunkBytes = [...this.#disk.chunks.totals.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    return forecastReach(classes, space.capacityFor(chunkBytes));
+  }
+
+  #classStatus(topicClass: TopicClass, forecast: ReadonlyMap<string, number>): ClassStatus {
     const { name, rank, tier } = topicClass;
     const { chunks, bytes } = this.#disk.chunks.totals.get(name) ?? { chunks: 0, bytes: 0 };
     const { oldestNs, newestNs } = this.#disk.chunks.spanOf(name);
     const memory = { memoryBytes: this.#memory.bytesOf(name), memoryOldestNs: this.#memory.oldestNsOf(name) };
-    return { className: name, rank, tier, chunks, diskBytes: bytes, oldestNs, newestNs, ...memory };
+    return {
+      className: name,
+      rank,
+      tier,
+      chunks,
+      diskBytes: bytes,
+      oldestNs,
+      newestNs,
+      ...memory,
+      ...this.#disk.pace.of(name),
+      forecastMs: forecast.get(name),
+    };
   }
 
   /** Everything up to here has been appended, but for what gathers in ingest. */
@@ -614,6 +644,10 @@ export class Ring {
   #nowNs(): bigint {
     const { clock, anchor } = this.#deps;
     return anchor.wallNs + clock.monotonicNs() - anchor.monotonicNs;
+  }
+
+  #monotonicMs(): number {
+    return Number(this.#deps.clock.monotonicNs()) / 1e6;
   }
 
   #msSince(monotonicNs: bigint): number {

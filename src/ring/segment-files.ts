@@ -11,7 +11,6 @@ import { closeSync, fdatasyncSync, openSync, readdirSync, rmSync } from "node:fs
 import { join } from "node:path";
 import { syncFolder } from "../std/durable-file.ts";
 import { failpoint } from "../std/failpoint.ts";
-import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
 import type { PackedChunk } from "./packed-chunk.ts";
 import { encodeSegmentHeader } from "./segment-header.ts";
@@ -44,8 +43,8 @@ export type SegmentFilesOptions = {
   readonly folder: string;
   readonly segmentBytes: number;
   readonly io: SegmentIo;
-  /** Asked before a file is added or a free one used; false: neither the bound nor the value of others allows it. */
-  readonly hasRoom: (bytes: number, chunk: PackedChunk, isNewFile: boolean) => boolean;
+  /** Asked before a file is added or a free one used; throws where nothing may go for the chunk. */
+  readonly makeRoom: (bytes: number, chunk: PackedChunk, isNewFile: boolean) => void;
 };
 
 export class SegmentFiles {
@@ -220,8 +219,7 @@ export class SegmentFiles {
     const current = this.#currentBySequence.get(sequence);
     if (current !== undefined && current.used + size <= current.size) return current;
     const bytes = Math.max(size, this.#options.segmentBytes);
-    if (!this.#options.hasRoom(bytes, chunk, this.#takeFree(size) === undefined))
-      throw new Fault("ring_full", "The ring's bound leaves no room for another segment.", "Raise ring.bytes_max.");
+    this.#options.makeRoom(bytes, chunk, this.#takeFree(size) === undefined);
     const next = this.#takeFree(size) ?? this.#create(bytes); // making room may have freed one
     next.sequence = sequence;
     // A chunk larger than a segment has a file of its own, and the sequence goes on in its present one.

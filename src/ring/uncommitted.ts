@@ -5,7 +5,6 @@
  * They are counted as stored; whoever takes one out again answers for it. A `kill -9` loses them all: segment bytes
  * that no row refers to are free.
  */
-import { Fault } from "../std/fault.ts";
 import type { ChunkTable, PendingChunk } from "./chunk-table.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import { ownPayload, type PackedChunk, touches } from "./packed-chunk.ts";
@@ -78,6 +77,10 @@ export class Uncommitted {
     return this.#take(({ location }) => location === undefined).map(({ chunk }) => chunk);
   }
 
+  get entries(): readonly PendingChunk[] {
+    return this.#entries;
+  }
+
   /** Inside the ring's transaction; `saved` after it. */
   save(): void {
     this.#deps.chunks.save(this.#entries);
@@ -95,12 +98,7 @@ export class Uncommitted {
     const { chunks, space, retention } = this.#deps;
     const size = chunk.payload.length;
     const isGrowing = space.freePageBytes < this.#inlineBytes + size;
-    if (!retention.makeRoomFor(size, chunk, isGrowing))
-      throw new Fault(
-        "ring_full",
-        "Nothing in the ring may go for new data.",
-        "Raise ring.bytes_max or free the disk.",
-      );
+    retention.makeRoomFor(size, chunk, isGrowing);
     this.#inlineBytes += size;
     return { id: chunks.takeId(), chunk: ownPayload(chunk), storedSize: size, location: undefined };
   }

@@ -18,7 +18,7 @@
  * | waiting for the store (`Intake`) | bounded by those buffers | nobody; the lowest rank is taken first |
  * | memory tier (`MemoryTier`) | the class's bytes or age | its oldest: reduced to its baseline, or owed if held |
  * | owed to the disk (`Backlog`) | the disk is slow, full or broken | the least valuable: `disk_full`; full rate in memory before light |
- * | ring (`Retention`) | its bytes, or the file system's reserve | unheld only: classes over their share, then by rank, oldest first: evicted. Nothing goes for what is worth less: then the newcomer waits in the backlog |
+ * | ring (`Retention`) | its bytes, or the file system's reserve | unheld only: classes over their share, then by rank, oldest first: evicted. Nothing goes for what is worth less: then the newcomer goes, `disk_full`, or waits in the backlog if it is held or light |
  */
 
 /** Light topics: everything of a higher rank goes before them. */
@@ -67,14 +67,30 @@ export type ClassOnDisk = {
   readonly shareMax: number;
 };
 
-export function isOverShare({ bytes, shareMax }: ClassOnDisk, capacityBytes: number): boolean {
-  return bytes > shareMax * capacityBytes;
+/** What something must go for. */
+export type Newcomer = { readonly rank: number; readonly isHeld: boolean };
+
+/**
+ * The classes that give their oldest chunks for a newcomer to a full ring of `capacityBytes`, in the order in which
+ * they do: what is worth more stays, but that what is held may push out light data beyond its share of the ring.
+ */
+export function leavingOrder<T extends ClassOnDisk>(
+  classes: readonly T[],
+  { rank, isHeld }: Newcomer,
+  capacityBytes: number,
+): T[] {
+  const isLightSpare = unusedLightShare(classes, capacityBytes) === 0;
+  const isOver = ({ bytes, shareMax }: T) => bytes > shareMax * capacityBytes;
+  const mayGo = (other: T) =>
+    other.rank >= rank || isOver(other) || (isHeld && (other.rank > LIGHT_RANK || isLightSpare));
+  const byRank = (a: T, b: T) => (a.rank === b.rank ? b.bytes - a.bytes : b.rank - a.rank);
+  return classes
+    .filter((other) => other.bytes > 0 && mayGo(other))
+    .sort((a, b) => Number(isOver(b)) - Number(isOver(a)) || byRank(a, b));
 }
 
-/** The classes in the order in which they give their oldest chunks for a ring that is full at `capacityBytes`. */
-export function leavingOrder<T extends ClassOnDisk>(classes: readonly T[], capacityBytes: number): T[] {
-  const isOver = (entry: T) => isOverShare(entry, capacityBytes);
-  return classes
-    .filter(({ bytes }) => bytes > 0)
-    .sort((a, b) => Number(isOver(b)) - Number(isOver(a)) || (a.rank === b.rank ? 0 : b.rank - a.rank));
+/** What is kept of the ring for rank 0, and not yet used by it. */
+export function unusedLightShare(classes: readonly ClassOnDisk[], capacityBytes: number): number {
+  const light = classes.filter(({ rank }) => rank <= LIGHT_RANK);
+  return Math.max(0, capacityBytes * LIGHT_SHARE_OF_RING - light.reduce((sum, { bytes }) => sum + bytes, 0));
 }
