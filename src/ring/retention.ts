@@ -72,25 +72,30 @@ export class Retention {
     return this.#makeRoom(0, ANYTHING, true) || this.#makeRoom(headroomBytes, SOMETHING_HEAVY, true);
   }
 
+  /** Evicts until the chunk has so many bytes. False: nothing is left that may go for it. */
+  makeRoomFor(bytes: number, chunk: Range & { readonly className: string }, isNewFile: boolean): boolean {
+    const newcomer = { rank: this.#rankOf(chunk.className), isHeld: this.#deps.holds.holds(chunk) };
+    const needed = bytes + this.#keptFrom(newcomer);
+    while (this.#deps.space.excess(needed, isNewFile) > 0)
+      if (!this.#makeRoom(needed, newcomer, isNewFile)) return false;
+    return true;
+  }
+
   /**
-   * Evicts until the chunk has so many bytes. Throws `Fault`: nothing may go for it, `ring_full` where the ring's own
-   * bound says so and `disk_reserve` where others fill the file system.
+   * The same, or throws a `Fault`: `ring_full` where the ring's own bound refuses, `disk_reserve` where others fill the
+   * file system.
    */
-  makeRoomFor(bytes: number, chunk: Range & { readonly className: string }, isNewFile: boolean): void {
-    const { space, holds } = this.#deps;
-    const newcomer = { rank: this.#rankOf(chunk.className), isHeld: holds.holds(chunk) };
-    const isLight = newcomer.rank <= LIGHT_RANK;
-    const needed = bytes + (isLight ? 0 : unusedLightShare(this.#classesOnDisk(), space.capacityBytes));
-    while (space.excess(needed, isNewFile) > 0) {
-      if (this.#makeRoom(needed, newcomer, isNewFile)) continue;
-      if (space.excess(needed, false) > 0)
-        throw new Fault("ring_full", "Nothing in the ring may go for new data.", "Raise ring.bytes_max.");
-      throw new Fault(
-        "disk_reserve",
-        "The file system is at its reserve.",
-        "Free the disk, or see ring.free_bytes_min.",
-      );
-    }
+  requireRoomFor(bytes: number, chunk: Range & { readonly className: string }, isNewFile: boolean): void {
+    if (this.makeRoomFor(bytes, chunk, isNewFile)) return;
+    const kept = this.#keptFrom({ rank: this.#rankOf(chunk.className) });
+    if (this.#deps.space.excess(bytes + kept, false) > 0)
+      throw new Fault("ring_full", "Nothing in the ring may go for new data.", "Raise ring.bytes_max.");
+    throw new Fault("disk_reserve", "The file system is at its reserve.", "Free the disk, or see ring.free_bytes_min.");
+  }
+
+  /** What must stay free of the newcomer, for light data. */
+  #keptFrom({ rank }: { readonly rank: number }): number {
+    return rank <= LIGHT_RANK ? 0 : unusedLightShare(this.#classesOnDisk(), this.#deps.space.capacityBytes);
   }
 
   #makeRoom(bytes: number, newcomer: Newcomer, isNewFile: boolean): boolean {

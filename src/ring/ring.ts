@@ -197,7 +197,7 @@ export class Ring {
     const chunks = ChunkTable.open(db, boot.id);
     const segments = SegmentFiles.open(db, {
       ...{ folder: join(folder, SEGMENTS_FOLDER), segmentBytes, io },
-      makeRoom: (bytes, chunk, isNewFile) => this.#disk.retention.makeRoomFor(bytes, chunk, isNewFile),
+      makeRoom: (bytes, chunk, isNewFile) => this.#disk.retention.requireRoomFor(bytes, chunk, isNewFile),
     });
     const files = { chunks, segments, space: new DiskSpace(this.#options, db, segments) };
     const retention = new Retention({

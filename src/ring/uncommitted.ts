@@ -98,7 +98,7 @@ export class Uncommitted {
     const { chunks, space, retention } = this.#deps;
     const size = chunk.payload.length;
     const isGrowing = space.freePageBytes < this.#inlineBytes + size;
-    retention.makeRoomFor(size, chunk, isGrowing);
+    retention.requireRoomFor(size, chunk, isGrowing);
     this.#inlineBytes += size;
     return { id: chunks.takeId(), chunk: ownPayload(chunk), storedSize: size, location: undefined };
   }
