@@ -11,6 +11,7 @@ export type LossReason =
   | "disk_full"
   | "crash" // the interval since the last commit
   | "corrupt_chunk" // stored and damaged since
+  | "unindexed" // stored, and not found again yet by the rebuild of a damaged ring.db
   | "damaged_ring" // a damaged ring.db held it, and nothing else did
   | "corrupt_batch"
   | "no_key_frame" // video that is in the ring, but not in an episode's files: what it builds on is not there

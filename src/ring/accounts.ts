@@ -20,6 +20,7 @@ const TAKEN_BACK: CountChange = { inMemory: 1, stored: -1 };
 const DROPPED_OWED: CountChange = { inMemory: -1, dropped: "disk_full" };
 const DROPPED_STORED: CountChange = { stored: -1, dropped: "disk_full" };
 const DAMAGED: CountChange = { stored: -1, dropped: "corrupt_chunk" };
+const UNINDEXED: CountChange = { stored: -1, dropped: "unindexed" };
 const EVICTED: CountChange = { evicted: 1 };
 
 type Counted = { readonly startNs: bigint; readonly endNs: bigint; readonly channels: readonly ChunkChannel[] };
@@ -57,6 +58,11 @@ export class Accounts {
     this.#count(chunk, WRITTEN);
   }
 
+  /** In a segment file, and in no index until the rebuild finds it. */
+  unindexed(chunk: Counted): void {
+    this.#count(chunk, UNINDEXED);
+  }
+
   /** From the disk to memory: no transaction took it. */
   takenBack(chunk: Counted): void {
     this.#count(chunk, TAKEN_BACK);
@@ -74,6 +80,8 @@ export class Accounts {
 
   /** Of any boot, inside the transaction that sets it aside: what was stored is dropped now. */
   damaged(bootId: string, { startNs, endNs, channels }: Counted): void {
+    const unknown = { topic: "", count: undefined, bytes: undefined, bootId };
+    if (channels.length === 0) this.#ledger.addLoss({ ...unknown, reason: "corrupt_chunk", startNs, endNs });
     for (const channel of channels) {
       const topic = this.#topicOf(channel.channelId);
       const amount = accountedAmount(channel);

@@ -304,6 +304,10 @@ export class Ring {
 
   /** Does paced work for about `budgetMs`: promotion first, then retention. True: more remains. */
   step(budgetMs: number): boolean {
+    return this.#mending(() => this.#step(budgetMs));
+  }
+
+  #step(budgetMs: number): boolean {
     const { clock } = this.#deps;
     const untilNs = clock.monotonicNs() + nsOfMs(budgetMs);
     do {
@@ -316,6 +320,10 @@ export class Ring {
 
   /** Makes everything appended so far durable, as far as the disk takes it. */
   commit(): CommitResult {
+    return this.#mending(() => this.#commit());
+  }
+
+  #commit(): CommitResult {
     const startNs = this.#deps.clock.monotonicNs();
     if (this.#refusal.isOn) this.#writeOwed(RETRY_BYTES_MAX);
     const rows = this.#disk.uncommitted.length;
@@ -382,23 +390,25 @@ export class Ring {
 
   /** Sets a chunk aside that a reader found damaged: no reader gets it again, the ledger has rows, the rest goes on. */
   quarantine(chunkId: number, reason: string): void {
-    const setAside = this.#disk.db.transaction(() => {
+    const setAside = () => {
       const chunk = this.#disk.chunks.quarantine(chunkId, reason);
       if (chunk !== undefined) this.#accounts.damaged(chunk.bootId, chunk);
       return chunk !== undefined;
-    });
-    if (!setAside.immediate()) return;
+    };
+    if (!this.#mending(() => this.#disk.db.transaction(setAside).immediate())) return;
     this.#deps.log.error("A damaged chunk was set aside.", { chunk_id: chunkId, reason });
   }
 
   /** Of this boot's stored messages, per topic, how many a hold protects. */
   heldAmounts(): ReadonlyMap<string, Amount> {
-    return this.#accounts.amountByTopic(this.#disk.chunks.channelsWithin(this.#holds.merged()));
+    return this.#mending(() => this.#accounts.amountByTopic(this.#disk.chunks.channelsWithin(this.#holds.merged())));
   }
 
   status(): RingStatus {
-    const forecast = this.#forecast();
-    const classes = this.#options.classes.map((topicClass) => this.#classStatus(topicClass, forecast));
+    const classes = this.#mending(() => {
+      const forecast = this.#forecast();
+      return this.#options.classes.map((topicClass) => this.#classStatus(topicClass, forecast));
+    });
     return {
       classes,
       chunks: classes.reduce((sum, { chunks }) => sum + chunks, 0),
@@ -426,6 +436,47 @@ export class Ring {
     this.#disk.rebuild?.[Symbol.dispose]();
     this.#disk.segments[Symbol.dispose]();
     this.#disk.db.close();
+  }
+
+  // Damage
+
+  /** Where work finds `ring.db` damaged, another takes its place, and the work is done with that. */
+  #mending<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      this.#deps.log.error("ring.db is damaged: it is set aside, and recording goes on.", {
+        reason: describeError(error),
+      });
+      this.#replaceFile();
+      return work();
+    }
+  }
+
+  /** Nothing that is in memory is lost; what lies in segment files without a row is found again by the rebuild. */
+  #replaceFile(): void {
+    const { folder } = this.#options;
+    const { db: damaged, segments, uncommitted, rebuild } = this.#disk;
+    try {
+      segments.sync();
+    } catch (error) {
+      this.#loseUnsynced();
+      this.#refusal.note(error);
+    }
+    this.#oweInline();
+    for (const chunk of uncommitted.takeWritten()) this.#accounts.unindexed(chunk);
+    rebuild?.[Symbol.dispose]();
+    segments[Symbol.dispose]();
+    damaged.close();
+    setAsideRingFile(folder);
+    const { anchor, ledger } = this.#deps;
+    const db = openRingFile(folder, ledger);
+    beginRebuild({ ...this.#deps, folder, db }, anchor.bootId);
+    this.#readChannels(db);
+    this.#disk = this.#diskOn(db, Boot.open(db, ledger, anchor, this.#nowNs()));
+    this.#writeOwed(RETRY_BYTES_MAX);
+    this.#commit();
   }
 
   // Memory
@@ -490,7 +541,7 @@ export class Ring {
   /** False: the disk refuses. "unwanted": the ring is full of what is worth more. */
   #place(chunk: PackedChunk): boolean | "unwanted" {
     try {
-      this.#disk.uncommitted.place(chunk);
+      this.#mending(() => this.#disk.uncommitted.place(chunk));
       return true;
     } catch (error) {
       const isHeavy = this.#rankOf(chunk.className) > LIGHT_RANK;

@@ -77,6 +77,11 @@ export class Uncommitted {
     return this.#take(({ location }) => location === undefined).map(({ chunk }) => chunk);
   }
 
+  /** Takes out what lies in segment files. */
+  takeWritten(): PackedChunk[] {
+    return this.#take(({ location }) => location !== undefined).map(({ chunk }) => chunk);
+  }
+
   get entries(): readonly PendingChunk[] {
     return this.#entries;
   }

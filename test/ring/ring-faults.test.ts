@@ -1,6 +1,16 @@
 /** What the disk does to a ring: full, broken, damaged, gone. */
 import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
@@ -416,19 +426,17 @@ test("a ring.db that is gone is rebuilt from the segment files, and no new chunk
   expect(auditRing(rig.folder)).toEqual([]);
 });
 
-/** Overwrites a page of `ring.db`: the `index`th of a table's leaves. */
-function damageLeaf(folder: string, table: string, index: number): void {
-  const db = new Database(join(folder, "ring.db"), { readonly: true });
-  const page = db
-    .prepare<[string, number], number>(
-      "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET ?",
-    )
-    .pluck()
-    .get(table, index);
+/** Overwrites pages of `ring.db`: leaves of a table, from the `first` on. */
+function damageLeaves(folder: string, table: string, first: number, count = 1): void {
+  const db = new Database(join(folder, "ring.db"));
+  db.pragma("wal_checkpoint(PASSIVE)"); // what is still in the log would hide the damage
+  const sql = "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path LIMIT ? OFFSET ?";
+  const pages = db.prepare<[string, number, number], number>(sql).pluck().all(table, count, first);
+  const fd = openSync(join(folder, "ring.db"), "r+");
+  for (const page of pages) writeSync(fd, Buffer.alloc(4096, 0xa5), 0, 4096, (page - 1) * 4096);
+  closeSync(fd);
+  db.exec("CREATE TABLE nobodys (id INTEGER); DROP TABLE nobodys"); // what others write empties a connection's cache
   db.close();
-  if (page === undefined) throw new Error(`${table} has no such leaf`);
-  const file = readFileSync(join(folder, "ring.db"));
-  writeFileSync(join(folder, "ring.db"), file.fill(0xa5, (page - 1) * 4096, page * 4096));
 }
 
 test("of a database with damaged pages the other rows come back, light ones too, and the loss is exact", () => {
@@ -439,8 +447,8 @@ test("of a database with damaged pages the other rows come back, light ones too,
   run(rig, 20);
   rig.settle();
   using again = rig.reopen(options, () => {
-    damageLeaf(rig.folder, "chunk", 3);
-    damageLeaf(rig.folder, "segment", 0); // every opening reads it: so the damage comes to light
+    damageLeaves(rig.folder, "chunk", 3);
+    damageLeaves(rig.folder, "segment", 0); // every opening reads it: so the damage comes to light
   });
   const got = new Set(gotOf(again.readAll()));
   const sent = expectedOf(rig.sent);
@@ -453,6 +461,39 @@ test("of a database with damaged pages the other rows come back, light ones too,
   expect(brokenIdentities(again)).toEqual([]);
   again[Symbol.dispose]();
   expect(auditRing(rig.folder)).toEqual([]);
+});
+
+test("a page that turns out to be damaged while recording stops nothing: the file is replaced and rebuilt", () => {
+  const options = { classes: [LIGHT, STORED_CAMERA], bytesMax: 24e6, inlineBytesMax: 100_000 };
+  using rig = new Rig(options);
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  run(rig, 20, 1500);
+  rig.settle();
+  const before = rig.sent.length;
+  damageLeaves(rig.folder, "chunk", 1, 3);
+  run(rig, 40, 1500);
+  rig.settle();
+  expect(readdirSync(rig.folder)).toContain("ring.db.examined");
+  const got = new Set(gotOf(rig.readAll()));
+  const since = expectedOf(rig.sent.slice(before).filter(({ channelId }) => channelId === 1));
+  expect(since.filter((message) => !got.has(message))).toEqual([]);
+  const sent = new Set(expectedOf(rig.sent));
+  expect([...got].filter((message) => !sent.has(message))).toEqual([]);
+  expect(dropsOf(rig, "unindexed")).toBe(0);
+  expect(brokenIdentities(rig)).toEqual([]);
+  const { evicted, dropped } = rig.ledger.snapshot().reduce(
+    (sum, counts) => ({
+      evicted: sum.evicted + counts.evicted,
+      dropped: sum.dropped + (counts.dropped.damaged_ring ?? 0),
+    }),
+    { evicted: 0, dropped: 0 },
+  );
+  expect(dropped).toBeGreaterThan(0);
+  expect(got.size + evicted + dropped).toBe(rig.sent.length);
+  const told = rig.ledger.losses(0n, 2n ** 62n).filter(({ reason }) => reason === "damaged_ring");
+  expect(told.reduce((sum, { count }) => sum + (count ?? 0), 0)).toBe(dropped);
+  rig[Symbol.dispose]();
 });
 
 test("a newer format is refused in words", () => {
