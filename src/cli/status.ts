@@ -22,7 +22,8 @@ function statusText(status: Status): string {
     "",
     field("robot", sourceText(status)),
     field("ring", ringText(status)),
-    ...status.ring.classes.map((entry) => field("", classText(entry))),
+    ...classLines(status).map((line) => field("", line)),
+    field("wear", wearText(status.wear)),
     field("capture", captureText(status)),
     ...alarmLines(status),
     field("upload", uploadText(status)),
@@ -42,13 +43,46 @@ function ringText({ ring }: Status): string {
   return `${formatBytes(ring.size_bytes)} of ${formatBytes(ring.size_bytes_max)} on disk, ${formatBytes(ring.memory_bytes)} in memory · ${ring.folder}${state}`;
 }
 
-function classText(entry: Status["ring"]["classes"][number]): string {
-  const { oldest_time: oldest, newest_time: newest } = entry;
-  const isEmpty = oldest === undefined || newest === undefined;
-  const span = isEmpty
-    ? "nothing on disk yet"
-    : `${formatDuration(Math.max(0, Date.parse(newest) - Date.parse(oldest)))} on disk`;
-  return `${entry.class_name.padEnd(8)}${span} (${formatBytes(entry.disk_bytes)}), ${formatBytes(entry.memory_bytes)} in memory`;
+/** What each class has and will have, the most valuable first. */
+function classLines({ ring }: Status): string[] {
+  const heads = ["class", ">back", ">will reach", ">on disk", ">a day", ">packed to", ">in memory"];
+  const rows = ring.classes
+    .toSorted((a, b) => a.rank - b.rank)
+    .map((entry) => [
+      entry.class_name,
+      entry.oldest_time === undefined || entry.newest_time === undefined
+        ? "–"
+        : formatDuration(Math.max(0, Date.parse(entry.newest_time) - Date.parse(entry.oldest_time))),
+      entry.forecast_ms === undefined ? "–" : paint("cyan", formatDuration(entry.forecast_ms)),
+      formatBytes(entry.disk_bytes),
+      entry.bytes_per_s === undefined ? "–" : formatBytes(entry.bytes_per_s * 86_400),
+      entry.compression_ratio === undefined ? "–" : `${Math.round(entry.compression_ratio * 100)} %`,
+      entry.tier === "disk" ? "–" : formatBytes(entry.memory_bytes),
+    ]);
+  const basis = ring.classes.some(({ bytes_per_s }) => bytes_per_s !== undefined)
+    ? `at the rates of the last ${formatDuration(ring.measured_ms)} of recording`
+    : "how far back each class will reach is known after a minute of recording";
+  return [...table(heads, rows).split("\n"), paint("dim", basis)];
+}
+
+function wearText({
+  source,
+  device,
+  bytes_today,
+  own_bytes_today,
+  bytes_per_day,
+  budget_bytes,
+  is_over_budget,
+}: Status["wear"]): string {
+  const today = `${formatBytes(bytes_today)} today`;
+  const who =
+    source === "block"
+      ? `${today} on ${device} (Lode ${formatBytes(own_bytes_today)})`
+      : `${today} by Lode, its disk unknown`;
+  const rate = bytes_per_day === undefined ? "" : `, ${formatBytes(bytes_per_day)}/day at this rate`;
+  const budget = budget_bytes === 0 ? "" : `, budget ${formatBytes(budget_bytes)}`;
+  const text = `${who}${rate}${budget}`;
+  return is_over_budget ? paint("yellow", `${text}: more than the budget by tonight`) : text;
 }
 
 function captureText({ capture }: Status): string {

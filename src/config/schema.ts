@@ -167,6 +167,11 @@ export const configSchema = z.strictObject({
         .describe("what the ring takes on disk at most, database and segment files together"),
       age_ms_max: durationMs.prefault("14d").describe("older chunks go, whatever the room"),
       free_bytes_min: bytes.default(2e9).describe("free space on the file system that the ring leaves alone"),
+      wear_bytes_per_day_max: bytes
+        .default(50e9)
+        .describe(
+          "budget of bytes that everybody together writes to the disk under the folder; over it Lode warns, and records on; 0: none. 64 GB of eMMC or SSD (3,000 erase cycles, half of them lost to the disk's own housekeeping) last five years at 50 GB a day; for an SD card of that size (500 cycles) set 10GB",
+        ),
       commit_ms: durationMs
         .default(500)
         .describe("group commit; a power cut costs this and the half second in which a chunk gathers"),

@@ -4,6 +4,7 @@
  */
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import type { WearStatus } from "../store/flash-wear.ts";
 
 export type StatusAnswer = {
   readonly version: string;
@@ -31,6 +32,7 @@ export type StatusAnswer = {
     readonly state: string;
     readonly classes: readonly ClassStatus[];
   };
+  readonly wear: WearStatus;
   readonly capture: {
     readonly open: EpisodeSummary | undefined;
     readonly rules: readonly RuleSummary[];
@@ -61,6 +63,8 @@ export type StatusAnswer = {
 
 type ClassStatus = {
   readonly className: string;
+  /** 0 is worth most. */
+  readonly rank: number;
   readonly tier: string;
   readonly diskBytes: number;
   readonly memoryBytes: number;

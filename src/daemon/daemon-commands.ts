@@ -26,6 +26,7 @@ import type { Loss } from "../model/loss.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
+import type { FlashWear } from "../store/flash-wear.ts";
 import type { Uploader } from "../upload/uploader.ts";
 import { logTimeNs } from "./boot-anchor.ts";
 import type { IngestStatus } from "./ingest-thread.ts";
@@ -58,6 +59,7 @@ export type CommandParts = {
   readonly journal: Db;
   readonly batches: BatchStore;
   readonly uploader: Uploader;
+  readonly wear: FlashWear;
 };
 
 export class DaemonCommands implements Commands {
@@ -92,6 +94,7 @@ export class DaemonCommands implements Commands {
         state: store.ring.isDiskRefusing ? "the disk takes no more; capture goes on in memory" : "ok",
         classes: store.ring.classes,
       },
+      wear: this.#parts.wear.status(),
       capture: {
         open: store.openEpisode === undefined ? undefined : summarize(store.openEpisode, "open", 0),
         rules: ingest.rules,

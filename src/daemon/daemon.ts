@@ -22,6 +22,7 @@ import { fullJitterMs } from "../std/random.ts";
 import { aborted } from "../std/wait.ts";
 import { Ballast } from "../store/ballast.ts";
 import type { Db } from "../store/database.ts";
+import { FlashWear } from "../store/flash-wear.ts";
 import { FolderLock } from "../store/folder-lock.ts";
 import type { Log } from "../telemetry/log.ts";
 import { UPLOADER_DEFAULTS, Uploader } from "../upload/uploader.ts";
@@ -68,6 +69,7 @@ export class Daemon {
   readonly #clock: ClockWatch;
   readonly #batches: BatchStore;
   readonly #uploader: Uploader;
+  readonly #wear: FlashWear;
   #reader: Thread | undefined;
   #control: ControlServer | undefined;
   /** Sealed episodes whose batch files are being written, one after the other. */
@@ -86,7 +88,15 @@ export class Daemon {
     this.#batches = BatchStore.open(parts.journal, batchFolder(config.ring.folder), deps.log);
     this.#uploader = openUploader(config, parts.journal, this.#batches, deps.log);
     const { anchor, store, ingest, journal } = parts;
-    const named = { batches: this.#batches, uploader: this.#uploader };
+    const { folder, wear_bytes_per_day_max } = config.ring;
+    const { bootId } = anchor;
+    this.#wear = FlashWear.open(folder, wear_bytes_per_day_max, {
+      db: journal,
+      clock: systemClock,
+      bootId,
+      log: deps.log,
+    });
+    const named = { batches: this.#batches, uploader: this.#uploader, wear: this.#wear };
     this.commands = new DaemonCommands(config, anchor, { store, ingest, journal, ...named });
   }
 
@@ -146,7 +156,7 @@ export class Daemon {
     notify("READY=1");
     const feeder = setInterval(() => void this.#feedWatchdog(notify).catch(() => {}), NOTIFY_MS);
     const watcher = setInterval(() => this.#clock.look(), LOOK_MS);
-    const working = Promise.all([this.#uploader.run(stop), this.#ballast.run(stop)]);
+    const working = Promise.all([this.#uploader.run(stop), this.#ballast.run(stop), this.#wear.run(stop)]);
     await aborted(stop);
     this.#isStopping = true;
     notify("STOPPING=1");

@@ -4,9 +4,11 @@
 import { createBootTables } from "../ring/boot-clocks.ts";
 import { createChannelCopy } from "../ring/channel-copy.ts";
 import type { Db } from "../store/database.ts";
+import { createWearTables } from "../store/flash-wear.ts";
 
 export function toJournalFormat2(db: Db): void {
   createBootTables(db);
+  createWearTables(db);
   createChannelCopy(db);
   db.exec("DROP INDEX episode_by_start"); // newest first is the order of creation: start_ns is one boot's clock
 }
