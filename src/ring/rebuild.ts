@@ -81,6 +81,7 @@ export function beginRebuild({ folder, db, journal, ledger, log }: RebuildDeps, 
     const state = areCounted || isNew ? "counted" : "uncounted";
     db.prepare("UPDATE rebuild SET state = ?, first_free_id = ?").run(state, firstFreeId);
   }).immediate();
+  failpoint("rebuild.begun");
   if (!isNew)
     log.error("The ring's index is lost or was damaged; it is rebuilt from the segment files.", {
       segment_files: segments.length,
@@ -216,6 +217,7 @@ export class Rebuild {
         return rows;
       })
       .immediate();
+    failpoint("rebuild.segment_scanned");
     this.#disk.chunks.added(added);
     this.#disk.segments.scanned(segment);
   }
@@ -246,6 +248,7 @@ export class Rebuild {
         return this.#add(pending);
       })
       .immediate();
+    failpoint("rebuild.rows_copied");
     this.#disk.chunks.added(added);
     this.#afterId = Number(last.id);
     return true;
@@ -267,6 +270,7 @@ export class Rebuild {
     this[Symbol.dispose]();
     const path = join(this.#deps.folder, DAMAGED_FILE);
     for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix, { force: true });
+    failpoint("rebuild.log_removed");
     if (statSync(path).size > KEPT_BYTES_MAX) rmSync(path);
     else renameSync(path, join(this.#deps.folder, "ring.db.examined"));
   }

@@ -4,6 +4,7 @@
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { failpoint } from "../std/failpoint.ts";
 import { type Db, openDatabase } from "../store/database.ts";
 import { toRingFormat2 } from "./format-2.ts";
 import type { RingLedger } from "./ring-ledger.ts";
@@ -29,6 +30,7 @@ export function setAsideRingFile(folder: string): void {
     const path = join(folder, RING_FILE + suffix);
     const aside = join(folder, DAMAGED_FILE + suffix);
     rmSync(aside, { force: true });
+    failpoint("ring_file.setting_aside");
     if (existsSync(path)) renameSync(path, aside);
   }
 }

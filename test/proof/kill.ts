@@ -1,5 +1,5 @@
 /** The proof by `kill -9`: at random moments and at every named failpoint, again and again on the same folder. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "../../src/std/random.ts";
@@ -26,7 +26,10 @@ export type KillResult = {
 };
 
 /** A run of a chain: an armed failpoint, or how long after the first commit it is killed. */
-export type Plan = { readonly failpoint: string } | { readonly killAfterMs: number };
+export type Plan = ({ readonly failpoint: string } | { readonly killAfterMs: number }) & {
+  /** What happens to `ring.db` before the run: it is lost, overwritten at its head, or set aside already. */
+  readonly ring?: "gone" | "damaged" | "aside";
+};
 
 /** Runs the plans one after the other on one folder, checks after each, and at the end brings everything home. */
 export async function runChain(plans: readonly Plan[]): Promise<KillResult> {
@@ -38,6 +41,7 @@ export async function runChain(plans: readonly Plan[]): Promise<KillResult> {
     problems.push(...found.slice(0, 5).map((text) => `${plan}: ${text}`));
   try {
     for (const [run, plan] of plans.entries()) {
+      if (plan.ring !== undefined) loseRing(folder, plan.ring, runs);
       const told = await runLine({ folder, run, pace: "fast", ...plan });
       runs.push(told);
       if ("failpoint" in plan && told.end === "failpoint") hit.add(plan.failpoint.split(":")[0] ?? "");
@@ -54,6 +58,18 @@ export async function runChain(plans: readonly Plan[]): Promise<KillResult> {
   const ends = { killed: 0, failpoint: 0, itself: 0 };
   for (const { end } of runs) ends[end] += 1;
   return { runs: runs.length, ends, hit, problems };
+}
+
+function loseRing(folder: string, how: NonNullable<Plan["ring"]>, runs: readonly Run[]): void {
+  // What was set aside can be read, so that everything comes back.
+  for (const told of runs) told.isRingLost ||= how !== "aside";
+  const path = join(folder, "data/ring.db");
+  if (how === "aside")
+    for (const suffix of ["-wal", "-shm", ""])
+      if (existsSync(path + suffix)) renameSync(path + suffix, `${path}.damaged${suffix}`);
+  if (how === "gone") rmSync(path, { force: true });
+  for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix, { force: true });
+  if (how === "damaged" && existsSync(path)) writeFileSync(path, Buffer.alloc(100, 7), { flag: "r+" });
 }
 
 const CHAIN = 12;
@@ -75,7 +91,12 @@ export async function proveKill(options: { readonly runs: number; readonly seed:
     Array.from({ length: CHAIN }, (_, index): Plan => {
       if (index % 4 === 0) return { killAfterMs: random() * KILL_MS_MAX };
       const name = names[turn++ % names.length] ?? "";
-      return { failpoint: turn <= names.length ? name : `${name}:${1 + Math.floor(random() * REACHED_MAX)}` };
+      const failpoint = turn <= names.length ? name : `${name}:${1 + Math.floor(random() * REACHED_MAX)}`;
+      return name.startsWith("ring_file.")
+        ? { failpoint, ring: "damaged" }
+        : name.startsWith("rebuild.")
+          ? { failpoint, ring: random() < 0.3 ? "gone" : "aside" }
+          : { failpoint };
     });
   const chains: (readonly Plan[])[] = [FIRST_CHAIN];
   while (chains.flat().length + chains.length < options.runs) chains.push(chain());
@@ -87,7 +108,10 @@ export async function proveKill(options: { readonly runs: number; readonly seed:
   // What settles a crash is not reached behind an end that left nothing to settle.
   const hit = results.reduce(joined).hit;
   for (const failpoint of names.slice(0, turn).filter((name) => !hit.has(name)))
-    chains.push([{ killAfterMs: 100 }, { failpoint }]);
+    chains.push([
+      { killAfterMs: 100 },
+      failpoint.startsWith("rebuild.") ? { failpoint, ring: "aside" } : { failpoint },
+    ]);
   await Promise.all([lane(), lane()]);
   return results.reduce(joined);
 }

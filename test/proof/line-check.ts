@@ -59,6 +59,7 @@ function checkRing(data: string, runs: readonly Run[], heavyBytes: number): stri
     timeOf(next, 0),
   );
   const tookMs = performance.now() - openedMs;
+  while (rig.ring.step(50)) {} // a rebuild ends
   if (tookMs > REOPEN_MS_MAX) problems.push(`reopening took ${tookMs} ms`);
   problems.push(...auditRing(data));
   for (const broken of brokenIdentities(rig)) problems.push(`identity: ${broken}`);
@@ -76,7 +77,7 @@ function checkRing(data: string, runs: readonly Run[], heavyBytes: number): stri
   }
   const has = (channelId: number, run: number, step: number) =>
     contentOf(channelId, run, step, heavyBytes) === undefined || got.has(`${channelId} ${run} ${step}`);
-  for (const { run, sent, durable, fired } of runs) {
+  for (const { run, sent, durable, fired } of runs.filter(({ isRingLost }) => !isRingLost)) {
     const promised = Math.max(durable, sent - LOST_STEPS_MAX);
     for (let step = 0; step <= promised; step += 1)
       for (const { id } of [JOINTS, IMU])
@@ -84,12 +85,12 @@ function checkRing(data: string, runs: readonly Run[], heavyBytes: number): stri
     for (const episode of fired) problems.push(...checkWindow(episode, states.get(episode.id), durable, has));
   }
   const crashes = rig.ledger.losses(0n, 2n ** 62n).filter(({ reason }) => reason === "crash");
-  for (const { run, sent, durable, end } of runs) {
+  for (const { run, sent, durable, end, isRingLost } of runs) {
     const isListed = crashes.some(
       ({ startNs, endNs }) => startNs <= timeOf(run, Math.max(0, sent)) && endNs >= timeOf(run, Math.max(0, sent)),
     );
     const isWhole = has(JOINTS.id, run, Math.max(0, sent)); // it was killed after its last write
-    if (end !== "itself" && durable >= 0 && !isListed && !isWhole)
+    if (end !== "itself" && durable >= 0 && !isListed && !isWhole && !isRingLost)
       problems.push(`the crash of run ${run} is not in the ledger`);
   }
   return problems;
@@ -207,7 +208,7 @@ export async function checkAllHome(folder: string, runs: readonly Run[], heavyBy
         got.add(key);
         if (!contentOf(sender.id, run, step, heavyBytes)?.equals(bytes)) problems.push(`${id} has a wrong ${key}`);
       }
-    const fired = runs.flatMap((told) => told.fired).find((one) => one.id === id);
+    const fired = runs.flatMap((told) => (told.isRingLost ? [] : told.fired)).find((one) => one.id === id);
     const durable = runs.find(({ run }) => run === fired?.run)?.durable ?? -1;
     if (fired === undefined) continue;
     for (let step = Math.max(0, fired.step - PRE_STEPS); step <= Math.max(durable, fired.step); step += 1) {

@@ -14,6 +14,8 @@ export type Run = {
   readonly fired: Fired[];
   readonly batched: string[];
   end: "killed" | "failpoint" | "itself";
+  /** The index went after it, with the light chunks in it: nothing of this run is promised any more. */
+  isRingLost: boolean;
 };
 
 export type RunOptions = {
@@ -39,7 +41,7 @@ export async function runLine(options: RunOptions): Promise<Run> {
   const env = { ...process.env, ...options.env, ...(failpoint === undefined ? {} : { LODE_FAILPOINT: failpoint }) };
   const script = join(import.meta.dirname, "line-child.ts");
   const child = spawn(process.execPath, [script, folder, String(run), pace, String(heavyBytes)], { env });
-  const told: Run = { run, sent: -1, durable: -1, fired: [], batched: [], end: "itself" };
+  const told: Run = { run, sent: -1, durable: -1, fired: [], batched: [], end: "itself", isRingLost: false };
   let isKilledByUs = false;
   let [rest, errors] = ["", ""];
   const kill = () => {
