@@ -13,6 +13,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Batch, BatchKind } from "../model/batch.ts";
+import { CLOCK_METADATA, type ClockWords, clockMetadata } from "../model/boot-clock.ts";
 import type { Channel } from "../model/channel.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
@@ -42,6 +43,8 @@ export type EpisodeBatchesOptions = {
   readonly lodeVersion: string;
   /** Classes that go into `heavy` files, by whole chunks. */
   readonly heavyClasses: ReadonlySet<string>;
+  /** What is known of the clock of the episode's boot. */
+  readonly clock?: ClockWords | undefined;
   /** Rows of the loss ledger that touch the window. */
   readonly losses: readonly Loss[];
   /** Topics that the configuration leaves out. */
@@ -200,6 +203,8 @@ class BatchWriter {
     const manifest = Buffer.from(formatManifest(this.#manifest([described], [])));
     file.addAttachment(MANIFEST_NAME, "application/json", manifest, this.#options.nowNs);
     file.addMetadata("lode:episode", episodeMetadata(this.#episode, this.#options.robot));
+    const { clock } = this.#options;
+    if (clock !== undefined) file.addMetadata(CLOCK_METADATA, clockMetadata(clock, false));
     this.#add(path, { ...described, ...file.finish() });
   }
 
@@ -231,8 +236,8 @@ class BatchWriter {
   }
 
   #manifest(batches: readonly ManifestBatch[], previews: Manifest["previews"]): Manifest {
-    const { robot, lodeVersion, nowNs } = this.#options;
-    return { robot, lodeVersion, createdNs: nowNs, episode: this.#episode, batches, previews };
+    const { robot, lodeVersion, nowNs, clock } = this.#options;
+    return { robot, lodeVersion, createdNs: nowNs, episode: this.#episode, clock, batches, previews };
   }
 
   #add(path: string, written: ManifestBatch & { readonly sizeBytes: number; readonly sha256: string }): void {

@@ -3,6 +3,7 @@ import type { EpisodeAnswer, EpisodesAnswer } from "../control/answers.ts";
 import { askDaemon } from "../control/client.ts";
 import { formatBytes, formatDuration } from "../std/time-text.ts";
 import type { Wire } from "../std/wire.ts";
+import { markLines, toldTime } from "./clock-text.ts";
 import { type CommonOptions, readConfig, say } from "./command.ts";
 import { field, outcomeText, paint, table } from "./screen.ts";
 
@@ -21,7 +22,7 @@ function listText({ episodes }: Wire<EpisodesAnswer>): string {
   if (episodes.length === 0) return "No episodes yet. A rule's firing or `lode capture` makes one.";
   const rows = episodes.map((episode) => [
     episode.id.slice(0, 13),
-    localTime(episode.start_time),
+    toldTime(episode),
     formatDuration(Date.parse(episode.end_time) - Date.parse(episode.start_time)),
     episode.rule,
     outcomeText(episode.outcome),
@@ -30,10 +31,12 @@ function listText({ episodes }: Wire<EpisodesAnswer>): string {
     formatBytes(episode.bytes),
     episode.state,
   ]);
-  return table(["id", "start", ">length", "rule", "outcome", ">attempts", ">firings", ">size", "state"], rows);
+  const heads = ["id", "start", ">length", "rule", "outcome", ">attempts", ">firings", ">size", "state"];
+  return [table(heads, rows), ...markLines(episodes)].join("\n");
 }
 
-function episodeText({ episode, state, batches }: Wire<EpisodeAnswer>): string {
+function episodeText({ episode, true_start_time, state, batches }: Wire<EpisodeAnswer>): string {
+  const times = { start_time: episode.start_time, true_start_time };
   const startMs = Date.parse(episode.start_time);
   const at = (time: string) => `${((Date.parse(time) - startMs) / 1000).toFixed(2).padStart(7)} s`;
   const segments = episode.segments.map((segment) => {
@@ -63,7 +66,8 @@ function episodeText({ episode, state, batches }: Wire<EpisodeAnswer>): string {
   return [
     `${paint("bold", episode.rule)} · ${outcomeText(episode.outcome)} · attempts ${episode.attempts} · ${state}`,
     field("id", episode.id),
-    field("when", `${localTime(episode.start_time)}, ${formatDuration(Date.parse(episode.end_time) - startMs)}`),
+    field("when", `${toldTime(times)}, ${formatDuration(Date.parse(episode.end_time) - startMs)}`),
+    ...markLines([times]).map((line) => field("", line)),
     ...(episode.is_interrupted ? [field("", paint("red", "interrupted: the daemon died while it was open"))] : []),
     field("segments", ""),
     ...segments,
@@ -78,8 +82,4 @@ function episodeText({ episode, state, batches }: Wire<EpisodeAnswer>): string {
       ? paint("dim", "no batches yet")
       : table(["batch", ">size", "state", ">attempts", "file"], files),
   ].join("\n");
-}
-
-function localTime(time: string): string {
-  return new Date(time).toLocaleString("sv-SE", { timeZoneName: "short" });
 }

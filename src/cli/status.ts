@@ -3,6 +3,7 @@ import type { StatusAnswer } from "../control/answers.ts";
 import { askDaemon } from "../control/client.ts";
 import { formatBytes, formatDuration } from "../std/time-text.ts";
 import type { Wire } from "../std/wire.ts";
+import { clockLines } from "./clock-text.ts";
 import { type CommonOptions, readConfig, say } from "./command.ts";
 import { field, paint, table } from "./screen.ts";
 
@@ -24,6 +25,7 @@ function statusText(status: Status): string {
     field("ring", ringText(status)),
     ...classLines(status).map((line) => field("", line)),
     field("wear", wearText(status.wear)),
+    ...clockLines(status.clocks).map((line, index) => field(index === 0 ? "clock" : "", line)),
     field("capture", captureText(status)),
     ...alarmLines(status),
     field("upload", uploadText(status)),

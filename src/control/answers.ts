@@ -2,6 +2,7 @@
  * What a daemon answers: the facts behind `lode status`, `topics`, `episodes` and `batches`, in our names.
  * On the wire they are `Wire<…>` of these (snake_case, instants in RFC 3339).
  */
+import type { ClockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
 import type { WearStatus } from "../store/flash-wear.ts";
@@ -11,7 +12,10 @@ export type StatusAnswer = {
   readonly robot: string;
   readonly site: string;
   readonly startedNs: bigint;
+  /** The present in log_time. */
   readonly nowNs: bigint;
+  /** The clocks of the last boots, oldest first; the last one is the present. */
+  readonly clocks: readonly ClockAnswer[];
   readonly source: {
     readonly url: string;
     readonly isConnected: boolean;
@@ -59,6 +63,14 @@ export type StatusAnswer = {
   };
   readonly accounting: Accounting;
   readonly losses: readonly Loss[];
+};
+
+/** What is known of a boot's clock. */
+export type ClockAnswer = ClockWords & {
+  /** log_time of its first reading. */
+  readonly startNs: bigint;
+  /** The same in true time; undefined: nothing tells. */
+  readonly trueStartNs: bigint | undefined;
 };
 
 type ClassStatus = {
@@ -124,11 +136,15 @@ export type EpisodeState = "open" | "sealed" | "batched" | "receipted" | "quaran
 
 export type EpisodeSummary = {
   readonly id: string;
+  readonly bootId: string;
   readonly state: EpisodeState;
   readonly kind: string;
   readonly rule: string;
+  /** In log_time. */
   readonly startNs: bigint;
   readonly endNs: bigint;
+  /** In true time; undefined: nothing tells. */
+  readonly trueStartNs: bigint | undefined;
   readonly outcome: string;
   readonly attempts: number;
   readonly firingCount: number;
@@ -138,6 +154,7 @@ export type EpisodesAnswer = { readonly episodes: readonly EpisodeSummary[] };
 
 export type EpisodeAnswer = {
   readonly episode: Episode;
+  readonly trueStartNs: bigint | undefined;
   readonly state: EpisodeState;
   readonly batches: readonly BatchSummary[];
 };

@@ -8,6 +8,7 @@ import type {
   BatchesAnswer,
   BatchSummary,
   CaptureAnswer,
+  ClockAnswer,
   EpisodeAnswer,
   EpisodeState,
   EpisodeSummary,
@@ -20,9 +21,11 @@ import type {
 import type { Commands } from "../control/commands.ts";
 import type { TopicCounts } from "../ledger/ledger.ts";
 import type { Batch } from "../model/batch.ts";
+import { type BootClock, clockWords, trueTimeNs } from "../model/boot-clock.ts";
 import type { BootAnchor } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import { BootClocks } from "../ring/boot-clocks.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
@@ -37,6 +40,7 @@ import { VERSION } from "./version.ts";
 
 const EPISODES_MAX = 500;
 const BATCHES_MAX = 1000;
+const CLOCKS_MAX = 20;
 const MS_MAX = 3_600_000;
 
 const captureRequest = z.strictObject({
@@ -67,11 +71,13 @@ export class DaemonCommands implements Commands {
   readonly #anchor: BootAnchor;
   readonly #parts: CommandParts;
   readonly #startedNs: bigint;
+  readonly #clocks: BootClocks;
 
   constructor(config: Config, anchor: BootAnchor, parts: CommandParts) {
     this.#config = config;
     this.#anchor = anchor;
     this.#parts = parts;
+    this.#clocks = new BootClocks(parts.journal);
     this.#startedNs = logTimeNs(anchor, systemClock.monotonicNs());
   }
 
@@ -84,6 +90,7 @@ export class DaemonCommands implements Commands {
       site: robot.site,
       startedNs: this.#startedNs,
       nowNs: store.nowNs,
+      clocks: this.#clocks.list().slice(-CLOCKS_MAX).map(clockAnswer),
       source: sourceStatus(ingest, this.#config.sources[0]?.url ?? ""),
       ring: {
         folder: ring.folder,
@@ -96,7 +103,10 @@ export class DaemonCommands implements Commands {
       },
       wear: this.#parts.wear.status(),
       capture: {
-        open: store.openEpisode === undefined ? undefined : summarize(store.openEpisode, "open", 0),
+        open:
+          store.openEpisode === undefined
+            ? undefined
+            : summarize(store.openEpisode, this.#trueStarts()(store.openEpisode), "open", 0),
         rules: ingest.rules,
         ignoredFirings: store.ignoredFirings,
         lastLightLagMs: store.ring.lightLagMs,
@@ -150,11 +160,12 @@ export class DaemonCommands implements Commands {
 
   async episodes(): Promise<EpisodesAnswer> {
     const stored = new EpisodeTable(this.#parts.journal).list(EPISODES_MAX);
+    const trueStarts = this.#trueStarts();
     return {
       episodes: stored.map((entry) => {
         const batches = this.#parts.batches.ofEpisode(entry.episode.id);
         const bytes = batches.reduce((total, batch) => total + batch.sizeBytes, 0);
-        return summarize(entry.episode, stateOf(entry, batches), bytes);
+        return summarize(entry.episode, trueStarts(entry.episode), stateOf(entry, batches), bytes);
       }),
     };
   }
@@ -164,6 +175,7 @@ export class DaemonCommands implements Commands {
     const batches = this.#parts.batches.ofEpisode(stored.episode.id);
     return {
       episode: stored.episode,
+      trueStartNs: this.#trueStarts()(stored.episode),
       state: stateOf(stored, batches),
       batches: batches.map((batch) => this.#summarizeBatch(batch)),
     };
@@ -202,6 +214,15 @@ export class DaemonCommands implements Commands {
   async resumeUpload(): Promise<PauseAnswer> {
     this.#parts.uploader.resume();
     return { isPaused: false, untilNs: undefined };
+  }
+
+  /** Of episodes whose boot's true time is known. */
+  #trueStarts(): (episode: Episode) => bigint | undefined {
+    const clocks = new Map(this.#clocks.list().map((clock) => [clock.bootId, clock]));
+    return ({ bootId, startNs }) => {
+      const clock = clocks.get(bootId);
+      return clock?.truth === undefined ? undefined : trueTimeNs(clock, startNs);
+    };
   }
 
   #ask(): Promise<[StoreStatus, IngestStatus]> {
@@ -266,9 +287,21 @@ function stateOf({ state }: StoredEpisode, batches: readonly Batch[]): EpisodeSt
   return batches.every((batch) => batch.state !== "queued") ? "receipted" : "batched";
 }
 
-function summarize(episode: Episode, state: EpisodeState, bytes: number): EpisodeSummary {
-  const { id, kind, rule, startNs, endNs, outcome, attempts, firings } = episode;
-  return { id, state, kind, rule, startNs, endNs, outcome, attempts, firingCount: firings.length, bytes };
+function summarize(
+  episode: Episode,
+  trueStartNs: bigint | undefined,
+  state: EpisodeState,
+  bytes: number,
+): EpisodeSummary {
+  const { id, bootId, kind, rule, startNs, endNs, outcome, attempts, firings } = episode;
+  const times = { startNs, endNs, trueStartNs };
+  return { id, bootId, state, kind, rule, ...times, outcome, attempts, firingCount: firings.length, bytes };
+}
+
+function clockAnswer(clock: BootClock): ClockAnswer {
+  const { wallNs, truth } = clock;
+  const trueStartNs = truth === undefined ? undefined : trueTimeNs(clock, wallNs);
+  return { ...clockWords(clock), startNs: wallNs, trueStartNs };
 }
 
 function accountingOf(counts: TopicCounts | undefined): Accounting {

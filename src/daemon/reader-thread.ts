@@ -5,12 +5,15 @@ import type { Config } from "../config/schema.ts";
 import { topicClasses } from "../config/topic-plan.ts";
 import { ChannelReader } from "../decode/channel-reader.ts";
 import { readLosses } from "../ledger/ledger.ts";
+import { type ClockWords, clockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import { BootClocks } from "../ring/boot-clocks.ts";
 import { RingReader } from "../ring/ring-reader.ts";
 import { assert } from "../std/assert.ts";
 import { systemClock } from "../std/clock.ts";
 import { uuidV7 } from "../std/uuid.ts";
+import type { Db } from "../store/database.ts";
 import { batchFolder, openJournal } from "./journal.ts";
 import { serveCalls } from "./thread-call.ts";
 
@@ -29,6 +32,11 @@ const heavyClasses = new Set(
 );
 const decoder = new ChannelReader();
 
+function clockOf(journal: Db, bootId: string): ClockWords | undefined {
+  const clock = new BootClocks(journal).list().find((known) => known.bootId === bootId);
+  return clock === undefined ? undefined : clockWords(clock);
+}
+
 async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesRequest): Promise<EpisodeBatchesResult> {
   const journal = openJournal(config.ring.folder);
   using reader = RingReader.open(config.ring.folder);
@@ -38,6 +46,7 @@ async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesReque
       robot: config.robot,
       lodeVersion: version,
       heavyClasses,
+      clock: clockOf(journal, episode.bootId),
       losses: [
         ...readLosses(journal, episode.startNs, episode.endNs, { bootId: episode.bootId }),
         ...(openGap === undefined ? [] : [openGap]),

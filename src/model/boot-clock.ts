@@ -50,6 +50,24 @@ export function clockWords(clock: BootClock): ClockWords {
   return { bootId, state: clockState(clock), correctionNs: correctionNs?.toString(), steps };
 }
 
+/** Name of the metadata record of an MCAP file that says what is known of the clock of a boot in it. */
+export const CLOCK_METADATA = "lode:clock";
+
+/** `applied`: the file's log_time is corrected already. */
+export function clockMetadata(
+  { bootId, state, correctionNs, steps }: ClockWords,
+  isApplied: boolean,
+): Map<string, string> {
+  const listed = steps.map(({ kind, atNs, stepMs }) => ({ kind, at_ns: String(atNs), step_ms: stepMs }));
+  return new Map([
+    ["boot", bootId],
+    ["state", state],
+    ["correction_ns", correctionNs ?? ""],
+    ["steps", JSON.stringify(listed)],
+    ["applied", String(isApplied)],
+  ]);
+}
+
 /** The best that is known: the log_time itself where nothing tells the true time, later by the sleeps before it. */
 export function trueTimeNs(clock: BootClock, logNs: bigint): bigint {
   return logNs + (piecesOf(clock).findLast(({ startNs }) => startNs <= logNs)?.shiftNs ?? 0n);
@@ -61,16 +79,22 @@ export type BootRange = { readonly bootId: string; readonly startNs: bigint; rea
 /** Where a range of true time lies in each boot, in the order of the boots. */
 export function logTimeRanges(clocks: readonly BootClock[], startNs: bigint, endNs: bigint): BootRange[] {
   return clocks.flatMap((clock) => {
-    const pieces = piecesOf(clock).map((piece) => ({
-      startNs: piece.startNs > startNs - piece.shiftNs ? piece.startNs : startNs - piece.shiftNs,
-      endNs: piece.endNs < endNs - piece.shiftNs ? piece.endNs : endNs - piece.shiftNs,
-    }));
-    const touched = pieces.filter((piece) => piece.startNs <= piece.endNs);
+    const pieces = piecesOf(clock);
+    const touched = pieces.filter(
+      (piece) => piece.startNs + piece.shiftNs <= endNs && piece.endNs + piece.shiftNs >= startNs,
+    );
     const [first] = touched;
     const last = touched.at(-1);
     if (first === undefined || last === undefined) return [];
-    return [{ bootId: clock.bootId, startNs: first.startNs, endNs: last.endNs }];
+    return [{ bootId: clock.bootId, startNs: nearest(first, startNs), endNs: nearest(last, endNs) }];
   });
+}
+
+/** The log_time of a true time, or the end of the piece that is nearest to it. */
+function nearest({ startNs, endNs, shiftNs }: Piece, trueNs: bigint): bigint {
+  const logNs = trueNs - shiftNs;
+  if (logNs < startNs) return startNs;
+  return logNs > endNs ? endNs : logNs;
 }
 
 type Piece = { readonly startNs: bigint; readonly endNs: bigint; readonly shiftNs: bigint };

@@ -7,6 +7,7 @@
  */
 import { z } from "zod";
 import type { BatchKind } from "../model/batch.ts";
+import type { ClockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import { describeError, Fault } from "../std/fault.ts";
 import { formatTimeNs, toWire } from "../std/wire.ts";
@@ -57,6 +58,8 @@ export type Manifest = {
   readonly lodeVersion: string;
   readonly createdNs: bigint;
   readonly episode: Episode;
+  /** Of the episode's boot, as known when this was written: its times are log_time. undefined: older than format 2. */
+  readonly clock?: ClockWords | undefined;
   /** Of a `meta` batch: every MCAP batch. Of an MCAP batch: itself. */
   readonly batches: readonly ManifestBatch[];
   readonly previews: readonly ManifestPreview[];
@@ -151,6 +154,24 @@ const episodeFromWire = z
     ...{ ...same, bootId: boot_id, startNs: start_time, endNs: end_time, isInterrupted: is_interrupted },
   }));
 
+const clock = z
+  .object({
+    boot_id: z.string(),
+    state: z.enum(["synchronised", "set", "unverified", "impossible"]),
+    correction_ns: z
+      .string()
+      .regex(/^-?\d{1,19}$/)
+      .optional(),
+    steps: z.array(
+      z
+        .object({ kind: z.enum(["set", "suspend"]), at_time: instant, step_ms: z.number() })
+        .transform(({ kind, at_time, step_ms }) => ({ kind, atNs: at_time, stepMs: step_ms })),
+    ),
+  })
+  .transform(({ boot_id, state, correction_ns, steps }) => ({
+    ...{ bootId: boot_id, state, correctionNs: correction_ns, steps },
+  }));
+
 const batch = z
   .object({
     id: z.string(),
@@ -193,6 +214,7 @@ const manifestFromWire = z
     lode_version: z.string(),
     created_time: instant,
     episode: episodeFromWire,
+    clock: clock.optional(),
     batches: z.array(batch),
     previews: z.array(preview),
   })

@@ -184,16 +184,16 @@ export class ChunkTable {
       }
   }
 
-  spanOf(className: string): { oldestNs: bigint | undefined; newestNs: bigint | undefined } {
-    type Span = { oldest: bigint | null; newest: bigint | null };
-    const span = this.#db
-      .prepare<[string, string], Span>(
-        `SELECT (SELECT min(start_ns) FROM chunk WHERE class_name = ?) AS oldest,
-           (SELECT max(start_ns) FROM chunk WHERE class_name = ?) AS newest`,
+  /** Where a class's oldest or newest chunk stands. */
+  edgeOf(className: string, isOldest: boolean): ChunkPlace | undefined {
+    const order = isOldest ? "boot, start_ns" : "boot DESC, start_ns DESC";
+    const row = this.#db
+      .prepare<[string], { boot: bigint; start_ns: bigint }>(
+        `SELECT boot, start_ns FROM chunk WHERE class_name = ? ORDER BY ${order} LIMIT 1`,
       )
       .safeIntegers()
-      .get(className, className);
-    return { oldestNs: span?.oldest ?? undefined, newestNs: span?.newest ?? undefined };
+      .get(className);
+    return row === undefined ? undefined : { boot: Number(row.boot), startNs: row.start_ns };
   }
 
   /** Flags the row. undefined: it is gone, or was flagged before. */

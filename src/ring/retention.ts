@@ -33,6 +33,8 @@ export type RetentionDeps = {
   readonly classes: readonly TopicClass[];
   /** Log time now. */
   readonly nowNs: () => bigint;
+  /** By the boots' numbers: what brings log_time of that boot to the present one's, or later. */
+  readonly shifts: () => ReadonlyMap<number, bigint>;
   /** Inside the transaction. */
   readonly countEvicted: (bootId: string, channels: readonly ChunkChannel[]) => void;
 };
@@ -137,9 +139,10 @@ export class Retention {
 
   #expired(name: string, msMax: number): ChunkRow[] {
     const limitNs = this.#deps.nowNs() - nsOfMs(msMax);
+    const shifts = this.#deps.shifts();
     const victims: ChunkRow[] = [];
     for (const victim of this.#unheld(name)) {
-      if (victim.endNs >= limitNs || victims.length >= CHUNKS_PER_STEP) break;
+      if (victim.endNs + (shifts.get(victim.boot) ?? 0n) >= limitNs || victims.length >= CHUNKS_PER_STEP) break;
       victims.push(victim);
     }
     return victims;

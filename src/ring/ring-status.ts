@@ -7,7 +7,7 @@ export type ClassStatus = {
   readonly tier: "disk" | "memory";
   readonly chunks: number;
   readonly diskBytes: number;
-  /** The history on disk; undefined while there is none. */
+  /** The history on disk, in the present boot's log_time; undefined while there is none. */
   readonly oldestNs: bigint | undefined;
   readonly newestNs: bigint | undefined;
   readonly memoryBytes: number;

@@ -28,6 +28,8 @@ import type { Log } from "../telemetry/log.ts";
 import { Accounts } from "./accounts.ts";
 import { Backlog } from "./backlog.ts";
 import { Boot } from "./boot.ts";
+import { shiftsToPresent } from "./boot-ages.ts";
+import { BootClocks } from "./boot-clocks.ts";
 import { copyChannels, readChannelCopy } from "./channel-copy.ts";
 import { ChunkTable } from "./chunk-table.ts";
 import { DiskRefusal, isRingFull } from "./disk-refusal.ts";
@@ -102,6 +104,9 @@ type Disk = {
   rebuild: Rebuild | undefined;
 };
 
+/** By class, and by the boots' numbers. */
+type Known = { readonly forecast: ReadonlyMap<string, number>; readonly shifts: ReadonlyMap<number, bigint> };
+
 type Promotion = { readonly atNs: bigint; isLightDue: boolean };
 
 export class Ring {
@@ -110,6 +115,7 @@ export class Ring {
   readonly #openedNs: bigint;
   #disk: Disk;
   readonly #classes: ReadonlyMap<string, TopicClass>;
+  readonly #clocks: BootClocks;
   readonly #channels = new Map<number, Channel>();
   readonly #accounts: Accounts;
   readonly #memory: MemoryTier;
@@ -135,6 +141,7 @@ export class Ring {
     this.#deps = deps;
     this.#refusal = new DiskRefusal(deps.log);
     this.#classes = new Map(options.classes.map((topicClass) => [topicClass.name, topicClass]));
+    this.#clocks = new BootClocks(deps.journal);
     this.#holds = new Holds(deps.anchor.bootId);
     this.#memory = new MemoryTier(options.classes);
     this.#openedNs = this.#nowNs();
@@ -202,6 +209,7 @@ export class Ring {
     const files = { chunks, segments, space: new DiskSpace(this.#options, db, segments) };
     const retention = new Retention({
       ...{ ...files, db, holds: this.#holds, classes, nowNs: () => this.#nowNs() },
+      shifts: () => shiftsToPresent(db, this.#clocks.list()),
       countEvicted: (bootId, channels) => this.#accounts.evicted(bootId, channels),
     });
     const uncommitted = new Uncommitted({ ...files, retention, bootId: anchor.bootId, inlineBytesMax });
@@ -406,8 +414,8 @@ export class Ring {
 
   status(): RingStatus {
     const classes = this.#mending(() => {
-      const forecast = this.#forecast();
-      return this.#options.classes.map((topicClass) => this.#classStatus(topicClass, forecast));
+      const known = { forecast: this.#forecast(), shifts: shiftsToPresent(this.#disk.db, this.#clocks.list()) };
+      return this.#options.classes.map((topicClass) => this.#classStatus(topicClass, known));
     });
     return {
       classes,
@@ -667,10 +675,10 @@ export class Ring {
     return forecastReach(classes, space.capacityFor(chunkBytes));
   }
 
-  #classStatus(topicClass: TopicClass, forecast: ReadonlyMap<string, number>): ClassStatus {
+  #classStatus(topicClass: TopicClass, { forecast, shifts }: Known): ClassStatus {
     const { name, rank, tier } = topicClass;
     const { chunks, bytes } = this.#disk.chunks.totals.get(name) ?? { chunks: 0, bytes: 0 };
-    const { oldestNs, newestNs } = this.#disk.chunks.spanOf(name);
+    const [oldestNs, newestNs] = [true, false].map((isOldest) => this.#edgeOf(name, isOldest, shifts));
     const memory = { memoryBytes: this.#memory.bytesOf(name), memoryOldestNs: this.#memory.oldestNsOf(name) };
     return {
       className: name,
@@ -684,6 +692,12 @@ export class Ring {
       ...this.#disk.pace.of(name),
       forecastMs: forecast.get(name),
     };
+  }
+
+  /** The start of a class's oldest or newest chunk on disk, in the present boot's log_time. */
+  #edgeOf(className: string, isOldest: boolean, shifts: ReadonlyMap<number, bigint>): bigint | undefined {
+    const edge = this.#disk.chunks.edgeOf(className, isOldest);
+    return edge === undefined ? undefined : edge.startNs + (shifts.get(edge.boot) ?? 0n);
   }
 
   /** Everything up to here has been appended, but for what gathers in ingest. */

@@ -139,6 +139,8 @@ export function writeChannel(db: Db, channel: Channel): void {
 export type BootRow = {
   readonly id: number;
   readonly bootId: string;
+  /** log_time at which its monotonic clock began. */
+  readonly powerOnNs: bigint;
   /** log_time up to which the last commit had everything of that opening. */
   readonly lastCommitNs: bigint;
   readonly isClosed: boolean;
@@ -148,11 +150,14 @@ export type BootRow = {
 
 /** The boots, oldest first. */
 export function readBoots(db: Db): BootRow[] {
-  type Row = { id: bigint; boot_id: string; last_commit_ns: bigint; is_closed: bigint; is_capturing: bigint };
+  type Row = Record<"id" | "monotonic_ns" | "wall_ns" | "last_commit_ns" | "is_closed" | "is_capturing", bigint> & {
+    boot_id: string;
+  };
   const rows = db.prepare<[], Row>("SELECT * FROM boot ORDER BY id").safeIntegers().all();
   return rows.map((row) => ({
     id: Number(row.id),
     bootId: row.boot_id,
+    powerOnNs: row.wall_ns - row.monotonic_ns,
     lastCommitNs: row.last_commit_ns,
     isClosed: row.is_closed !== 0n,
     isCapturing: row.is_capturing !== 0n,

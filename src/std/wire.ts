@@ -65,9 +65,12 @@ function bigintToWire(value: bigint): number | string {
   return Number.isSafeInteger(number) ? number : value.toString();
 }
 
-/** RFC 3339 in UTC with all nine digits. */
+const NS_PER_S = 1_000_000_000n;
+
+/** RFC 3339 in UTC with all nine digits; of a pre-roll that reaches before 1970, too. */
 export function formatTimeNs(ns: bigint): string {
-  const seconds = ns / 1_000_000_000n;
-  const fraction = (ns % 1_000_000_000n).toString().padStart(9, "0");
+  const nanos = ((ns % NS_PER_S) + NS_PER_S) % NS_PER_S;
+  const seconds = (ns - nanos) / NS_PER_S;
+  const fraction = nanos.toString().padStart(9, "0");
   return `${new Date(Number(seconds) * 1000).toISOString().slice(0, 19)}.${fraction}Z`;
 }

@@ -192,6 +192,25 @@ test.each(["light", "heavy"])("a viewer of a %s file sees the story on the timel
   ]);
 });
 
+test("what is known of the boot's clock travels beside the data, in every file and manifest", async () => {
+  using rig = recordedRig();
+  const steps = [{ kind: "set", atNs: at(7), stepMs: -3_600_000 }] as const;
+  const clock = { bootId: "boot-1", state: "synchronised", correctionNs: String(2n ** 60n), steps } as const;
+  const { batches } = await write(rig, { clock });
+  for (const { path, kind } of batches) {
+    if (kind === "meta") {
+      expect(parse(readFileSync(path)).clock).toEqual(clock);
+      continue;
+    }
+    const { attachments, metadata } = readMcapBySpec(path);
+    expect(parse(attachments.get("manifest.json")?.content ?? Buffer.alloc(0)).clock).toEqual(clock);
+    expect(Object.fromEntries(metadata.get("lode:clock") ?? [])).toEqual({
+      ...{ boot: "boot-1", state: "synchronised", correction_ns: String(2n ** 60n), applied: "false" },
+      steps: JSON.stringify([{ kind: "set", at_ns: String(at(7)), step_ms: -3_600_000 }]),
+    });
+  }
+});
+
 test("schemas are those of the channels, each once, in Foxglove's terms", async () => {
   const reader = await openWithLibrary(pathOf("light"));
   expect([...reader.schemasById.values()].map(({ name, encoding }) => [name, encoding])).toEqual([

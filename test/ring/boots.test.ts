@@ -1,7 +1,9 @@
 /** Several boots in one ring whose clocks were wrong: log_time ranges overlap, or a later boot is behind an earlier one. */
 
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { BootClocks } from "../../src/ring/boot-clocks.ts";
 import { windowChunks } from "../../src/ring/window.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
 import { CAMERA, channel, describeMessage, MS, noise, Rig, type RigOptions, START_NS, topicClass } from "./ring-rig.ts";
@@ -150,4 +152,50 @@ test("a crash of an earlier boot is a loss in that boot's log_time", () => {
   expect(crash?.startNs).toBeGreaterThan(START_NS);
   expect(crash?.endNs).toBeGreaterThanOrEqual(START_NS + 3n * S - 100n * MS);
   expect(next.ledger.losses(EVER.startNs, EVER.endNs, { bootId: "b" })).toEqual([]);
+});
+
+/** Three boots of ten seconds each; the clock of the second one is far off. */
+function threeBoots(secondNs: bigint, options: RigOptions, know: (clocks: BootClocks) => void = () => {}): Rig {
+  for (const [bootId, startNs] of [
+    ["a", START_NS],
+    ["b", secondNs],
+  ] as const) {
+    using rig = boot(bootId, startNs);
+    new BootClocks(rig.journal).keep({ bootId, monotonicNs: 0n, wallNs: startNs });
+    run(rig, bootId, 10);
+  }
+  const rig = boot("c", START_NS + 60n * S, options);
+  const clocks = new BootClocks(rig.journal);
+  clocks.keep({ bootId: "c", monotonicNs: 0n, wallNs: START_NS + 60n * S });
+  know(clocks);
+  run(rig, "c", 4);
+  return rig;
+}
+
+const bootsIn = (rig: Rig) => [...new Set(rig.readAll().map(({ bytes }) => names(bytes)))];
+
+test.for([0n, START_NS * 2n])(
+  "an age is counted in what ran since, whatever the clock of a boot said: %d",
+  (secondNs) => {
+    const aged = (seconds: number) => ({ classes: [topicClass("light", { diskMsMax: seconds * 1000 }), CAMERA] });
+    using young = threeBoots(secondNs, aged(30));
+    expect(bootsIn(young)).toEqual(["a", "b", "c"]);
+    using rig = young.reopen({ ...aged(72), bootId: "c" });
+    rig.settle();
+    expect(bootsIn(rig)).toEqual(["b", "c"]); // a minute has gone by
+  },
+);
+
+test("where true times are known, the time in which the computer was off counts as well", () => {
+  const options = { classes: [topicClass("light", { diskMsMax: 40_000 }), CAMERA] };
+  using unknown = threeBoots(0n, options);
+  expect(bootsIn(unknown)).toEqual(["a", "b", "c"]);
+  removeFolder(folder);
+  mkdirSync(folder);
+  using rig = threeBoots(0n, options, (clocks) => {
+    clocks.note("a", 0n, { known: { correctionNs: 0n, truth: "synchronised" } });
+    clocks.note("b", 0n, { known: { correctionNs: START_NS + 45n * S, truth: "set" } });
+    clocks.note("c", 0n, { known: { correctionNs: 0n, truth: "synchronised" } });
+  });
+  expect(bootsIn(rig)).toEqual(["b", "c"]);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { toWire } from "../../src/std/wire.ts";
+import { formatTimeNs, toWire } from "../../src/std/wire.ts";
 
 test("names become snake_case, instants RFC 3339 with every nanosecond, and undefined is left out", () => {
   const wire = toWire({ startNs: 1_767_312_060_000_000_001n, sizeBytes: 12, rateHz: undefined, isOpen: true });
@@ -29,4 +29,10 @@ test("maps and lists are walked, NaN is null", () => {
     list: [{ at_time: "1970-01-01T00:00:00.000000000Z" }],
     value: null,
   });
+});
+
+test("a pre-roll that reaches before 1970 is a time like any other", () => {
+  expect(formatTimeNs(-1n)).toBe("1969-12-31T23:59:59.999999999Z");
+  expect(formatTimeNs(-22_500_000_000n)).toBe("1969-12-31T23:59:37.500000000Z");
+  expect(formatTimeNs(-2_000_000_000n)).toBe("1969-12-31T23:59:58.000000000Z");
 });
