@@ -1,10 +1,11 @@
 /**
  * Reads the ring from another thread, or from a copied folder: a read-only connection and the segment files.
  *
- * Only what was committed is seen. Rows are read in pages by short queries, so that a long read never stops the
- * checkpoint; retention may delete and overwrite a chunk meanwhile. Before its bytes are handed out a segment's
- * header is compared with the row and the bytes with their CRC-32, so other or torn bytes never pass: a chunk that
- * vanished or is damaged is skipped by `messages` and told to `onProblem`.
+ * Only what was committed is seen. What the range has is listed at the beginning, rows are read in pages by short
+ * queries, so that a long read never stops the checkpoint and holds nothing that retention wants; it may delete and
+ * overwrite a chunk meanwhile. Before its bytes are handed out a segment's header is compared with the row and the
+ * bytes with their CRC-32, so other or torn bytes never pass: a chunk that vanished or is damaged is skipped by
+ * `messages` and told to `onProblem`.
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ import type { Channel } from "../model/channel.ts";
 import type { ChunkChannel } from "../model/chunk.ts";
 import { Fault } from "../std/fault.ts";
 import { type Db, openDatabaseForReading } from "../store/database.ts";
+import { ChunkList, type ListedChunk } from "./chunk-list.ts";
 import { headerOf, isSound, SEALED_COLUMNS, type SealedRow } from "./chunk-table.ts";
 import { latchedSeal } from "./latched.ts";
 import { decompressFrame } from "./lz4-frame.ts";
@@ -21,7 +23,7 @@ import { mergeChunks } from "./message-merge.ts";
 import type { RingMessage } from "./message-record.ts";
 import type { Compression } from "./packed-chunk.ts";
 import { decodeSegmentHeader } from "./segment-header.ts";
-import { CHUNK_SPAN_NS_MAX, RING_FILE, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
+import { RING_FILE, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
 
 export type RingQuery = {
   /** Both ends belong to the range, in log_time. */
@@ -83,7 +85,12 @@ type Place = {
   readonly isSound: boolean;
 };
 
-type Row = SealedRow & { readonly size: bigint; readonly segment: bigint | null; readonly offset: bigint | null };
+type Row = SealedRow & {
+  readonly size: bigint;
+  readonly segment: bigint | null;
+  readonly offset: bigint | null;
+  readonly quarantine: string | null;
+};
 
 export class RingReader {
   readonly #folder: string;
@@ -110,29 +117,40 @@ export class RingReader {
 
   /** What touches the range, boot by boot and by start time; quarantined chunks are left out. */
   *chunks(query: RingQuery): Generator<StoredChunk> {
-    for (const { id, bootId } of readBoots(this.#db))
-      if (query.bootId === undefined || query.bootId === bootId) yield* this.#joined(id, bootId, query);
+    const boots = readBoots(this.#db).filter(({ bootId }) => query.bootId === undefined || query.bootId === bootId);
+    const lists = boots.map(({ id }) => ChunkList.open(this.#db, id, query));
+    for (const [index, list] of lists.entries()) yield* this.#joined(list, boots[index]?.bootId ?? "", query);
   }
 
   /** Of the running boot the memory tier as well. */
-  #joined(boot: number, bootId: string, query: RingQuery): Generator<StoredChunk> {
-    const stored = this.#chunksOf(boot, bootId, query);
+  #joined(list: ChunkList, bootId: string, query: RingQuery): Generator<StoredChunk> {
+    const stored = this.#chunksOf(list, bootId, query);
     return this.#memory?.bootId === bootId ? this.#memory.joined(stored, query, isWanted) : stored;
   }
 
-  *#chunksOf(boot: number, bootId: string, query: RingQuery): Generator<StoredChunk> {
-    let after = { startNs: query.startNs - CHUNK_SPAN_NS_MAX, id: 0n };
-    for (;;) {
-      const rows = this.#page(boot, query, after.startNs, after.id);
-      for (const row of rows) {
-        const isUnbroken = isSound(row, bootId); // else nobody knows what is in it, but that it cannot be read
+  *#chunksOf(list: ChunkList, bootId: string, query: RingQuery): Generator<StoredChunk> {
+    const classNames = this.#classesOf(query);
+    for (let page = list.take(ROWS_PER_PAGE); page.length > 0; page = list.take(ROWS_PER_PAGE)) {
+      const rows = this.#rows(page.map(({ id }) => id));
+      for (const listed of page) {
+        const row = rows.get(listed.id);
+        const isUnbroken = row !== undefined && isSound(row, bootId);
+        if (row === undefined || (isUnbroken && row.start_ns !== listed.startNs)) {
+          if (classNames.has(listed.className)) yield evicted(listed, bootId);
+          continue;
+        }
+        if (row.quarantine !== null || row.end_ns < query.startNs) continue;
+        // Of a broken row nobody knows what is in it, but that it cannot be read.
         const chunk = this.#toChunk(row, bootId, isUnbroken);
         if (!isUnbroken || isWanted(chunk, query)) yield chunk;
       }
-      const last = rows.at(-1);
-      if (last === undefined || rows.length < ROWS_PER_PAGE) return;
-      after = { startNs: last.start_ns, id: last.id };
     }
+  }
+
+  /** Those that the wanted channels are kept under. */
+  #classesOf({ channelIds }: RingQuery): ReadonlySet<string> {
+    const wanted = readChannels(this.#db).filter(({ id }) => channelIds === undefined || channelIds.has(id));
+    return new Set(wanted.map(({ className }) => className));
   }
 
   /** The chunk's body: a run of message records. Throws as `read` does. */
@@ -193,15 +211,16 @@ export class RingReader {
     this.#db.close();
   }
 
-  #page(boot: number, query: RingQuery, startNs: bigint, id: bigint): Row[] {
-    return this.#db
-      .prepare<[number, bigint, bigint, bigint, bigint], Row>(
-        `SELECT ${SEALED_COLUMNS}, size, segment, offset FROM chunk
-         WHERE boot = ? AND (start_ns, id) > (?, ?) AND start_ns <= ? AND end_ns >= ? AND quarantine IS NULL
-         ORDER BY start_ns, id LIMIT ${ROWS_PER_PAGE}`,
+  /** By id: a row that retention deleted since it was listed is not among them. */
+  #rows(ids: readonly number[]): Map<number, Row> {
+    const rows = this.#db
+      .prepare<[string], Row>(
+        `SELECT ${SEALED_COLUMNS}, size, segment, offset, quarantine FROM chunk
+         WHERE id IN (SELECT value FROM json_each(?))`,
       )
       .safeIntegers()
-      .all(boot, startNs, id, query.endNs, query.startNs);
+      .all(JSON.stringify(ids));
+    return new Map(rows.map((row) => [Number(row.id), row]));
   }
 
   #toChunk(row: Row, bootId: string, isUnbroken: boolean): StoredChunk {
@@ -303,6 +322,15 @@ export class RingReader {
 function isWanted(chunk: StoredChunk, { channelIds, kinds }: RingQuery): boolean {
   if (kinds !== undefined && !kinds.has(chunk.kind)) return false;
   return channelIds === undefined || chunk.channels.some(({ channelId }) => channelIds.has(channelId));
+}
+
+/** A chunk of which nobody knows any more what it held, but that something of its class is missing from the range. */
+function evicted({ id, startNs, className }: ListedChunk, bootId: string): StoredChunk {
+  const empty = { channels: [], bodySize: 0, crc32: 0, compression: "", storedSize: 0 } as const;
+  const read = () => {
+    throw gone(id);
+  };
+  return { id, bootId, className, kind: "full", isLocal: false, startNs, endNs: startNs, ...empty, read };
 }
 
 function gone(id: number): Fault {
