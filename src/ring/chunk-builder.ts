@@ -13,7 +13,6 @@ import type { Channel } from "../model/channel.ts";
 import type { ChunkChannel, RawChunk } from "../model/chunk.ts";
 import type { LossReason } from "../model/loss.ts";
 import type { TopicClass } from "../model/topic-class.ts";
-import { assert } from "../std/assert.ts";
 import { copyBytes } from "../std/copy-bytes.ts";
 import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, type BufferPool } from "./buffer-pool.ts";
 import { RECORD_HEADER_BYTES, writeRecordHeader } from "./message-record.ts";
@@ -122,7 +121,8 @@ export class ChunkBuilder {
     choice: BaselineChoice = "when_due",
   ): "stored" | "dropped" {
     const track = this.#tracks.get(channelId);
-    assert(track !== undefined, `channel ${channelId} was not added to the chunk builder`);
+    // No assertion: its text would be made for every message.
+    if (track === undefined) throw new Error(`channel ${channelId} was not added to the chunk builder`);
     const recordBytes = bytes.length + RECORD_HEADER_BYTES;
     const isDue = choice === "always" || (choice === "when_due" && logTimeNs >= track.baselineDueNs);
     const baselineGroup = isDue ? track.baselineGroup : undefined;

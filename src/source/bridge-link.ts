@@ -15,14 +15,14 @@ export type CallResult =
   | { readonly kind: "failed"; readonly reason: string }
   | { readonly kind: "unanswered"; readonly reason: string };
 
-type Delivery = (message: unknown, frameBytes: number, arrivalNs: bigint) => void;
-
 export type SubscribeRequest = {
   readonly topic: string;
   readonly type: string;
   readonly compression: "cbor-raw" | "none";
   readonly queueLength: number;
-  readonly onMessage: Delivery;
+  /** Borrowed for the call. */
+  readonly onBytes: (bytes: Uint8Array, frameBytes: number, arrivalNs: bigint) => void;
+  readonly onMessage: (message: unknown, frameBytes: number, arrivalNs: bigint) => void;
   /** ros2-web-bridge tells errors of an operation; rosbridge_suite never does. */
   readonly onRefused: (text: string) => void;
 };
@@ -89,11 +89,14 @@ export class BridgeLink {
     });
     const transport = this.#transport;
     subscription.subscribe((message) => request.onMessage(message, transport.frameBytes, transport.frameArrivalNs));
+    const onRaw = (bytes: Uint8Array) => request.onBytes(bytes, transport.frameBytes, transport.frameArrivalNs);
+    transport.rawListeners.set(topic, onRaw);
     const statusEvent = `status:${subscription.subscribeId ?? ""}`;
     const onStatus = (status: RosbridgeMessage) => this.#onStatus(status, request.onRefused);
     this.#ros.on(statusEvent, onStatus);
     return () => {
       this.#ros.off(statusEvent, onStatus);
+      if (transport.rawListeners.get(topic) === onRaw) transport.rawListeners.delete(topic);
       subscription.unsubscribe();
     };
   }

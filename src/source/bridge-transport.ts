@@ -47,7 +47,9 @@ export type FrameDrop = {
 };
 
 export class BridgeTransport extends AbstractTransport {
-  /** Of the frame being delivered: its size, and when it came (monotonic). */
+  /** Who takes a topic's raw messages at once, without the listeners that roslib calls one after the other. */
+  readonly rawListeners = new Map<string, (bytes: Uint8Array) => void>();
+  /** Of the frame being delivered: its size, and when it came (monotonic); of one read each is 1 ns after the other. */
   frameBytes = 0;
   frameArrivalNs = 0n;
   /** Why the connection ended, as far as this side knows. */
@@ -116,12 +118,13 @@ export class BridgeTransport extends AbstractTransport {
     const host = hostname.replace(/^\[|\]$/g, "");
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     const splitter = new FrameSplitter(this.#options.socketBytesMax, {
-      onBinary: (frame) => this.#receive(frame, true),
+      onBinary: (bytes, start, end) => this.#receiveBinary(bytes, start, end),
       onRest: (bytes) => socket.push(Buffer.from(bytes)),
     });
     const onread = {
       buffer,
       callback: (count: number) => {
+        this.#heard();
         splitter.take(buffer.subarray(0, count));
         return true;
       },
@@ -143,7 +146,11 @@ export class BridgeTransport extends AbstractTransport {
     });
     socket.on("pong", () => this.#heard());
     socket.on("ping", () => this.#heard());
-    socket.on("message", (frame: Buffer, isBinary: boolean) => this.#receive(frame, isBinary));
+    socket.on("message", (frame: Buffer, isBinary: boolean) => {
+      this.#heard();
+      if (isBinary) this.#receiveBinary(frame, 0, frame.length);
+      else if (this.#begins(frame, 0, frame.length)) this.#receiveText(frame);
+    });
     socket.on("error", (error: Error & { readonly code?: string }) => {
       if (error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") this.#dropUnread();
       this.#endAs(describeError(error) || (error.code ?? "unknown error"));
@@ -166,6 +173,7 @@ export class BridgeTransport extends AbstractTransport {
   #heard(): void {
     this.#isHeardSincePing = true;
     this.lastHeardNs = this.#clock.monotonicNs();
+    this.frameArrivalNs = this.lastHeardNs;
   }
 
   /** Two silent pings, not one: after a stall of this process a timer may run before the socket is read. */
@@ -180,25 +188,36 @@ export class BridgeTransport extends AbstractTransport {
     if (this.isOpen()) this.#socket.ping();
   }
 
-  #receive(frame: Buffer, isBinary: boolean): void {
-    this.#heard();
-    this.frameArrivalNs = this.lastHeardNs;
-    this.frameBytes = frame.length;
-    if (frame.length > this.#options.frameBytesMax) {
-      const detail = `a frame of ${frame.length} bytes is over the bound of ${this.#options.frameBytesMax}`;
-      this.#onDrop({ topic: peekTopic(frame), reason: "oversized_frame", bytes: frame.length, detail });
-      return;
-    }
-    if (isBinary && this.#reader.read(frame)) this.#deliver();
-    else if (!isBinary && UNUSABLE_FRAGMENT.test(frame.toString("latin1", 0, 64))) this.#dropFragment(frame);
-    else this.#decode(frame, isBinary);
+  #receiveBinary(bytes: Buffer, start: number, end: number): void {
+    if (!this.#begins(bytes, start, end)) return;
+    if (this.#reader.read(bytes, start, end)) this.#deliver();
+    else this.#decode(bytes.subarray(start, end), true);
+  }
+
+  #receiveText(frame: Buffer): void {
+    if (UNUSABLE_FRAGMENT.test(frame.toString("latin1", 0, 64))) this.#dropFragment(frame);
+    else this.#decode(frame, false);
+  }
+
+  /** False: the frame is too large, which is told. */
+  #begins(bytes: Buffer, start: number, end: number): boolean {
+    this.frameArrivalNs += 1n;
+    this.frameBytes = end - start;
+    const { frameBytesMax } = this.#options;
+    if (this.frameBytes <= frameBytesMax) return true;
+    const detail = `a frame of ${this.frameBytes} bytes is over the bound of ${frameBytesMax}`;
+    const topic = peekTopic(bytes.subarray(start, end));
+    this.#onDrop({ topic, reason: "oversized_frame", bytes: this.frameBytes, detail });
+    return false;
   }
 
   #deliver(): void {
     const { topic, secs, nsecs, bytes } = this.#reader;
+    const listener = this.rawListeners.get(topic);
     const message = { op: "publish", topic, msg: { secs, nsecs, bytes } };
     try {
-      this.emit("message", message);
+      if (listener === undefined) this.emit("message", message);
+      else listener(bytes);
     } catch (error) {
       this.#onDrop({ topic, reason: "malformed_frame", bytes: this.frameBytes, detail: describeError(error) });
     }

@@ -64,6 +64,11 @@ export class DeliveryMode {
     this.#lastMs = nowMs;
   }
 
+  /** Raw is asked for and comes: one more raw message changes nothing. */
+  get isRawSettled(): boolean {
+    return this.compression === "cbor-raw" && this.#count > 0 && this.#left === undefined;
+  }
+
   /** Both forms were tried on this connection. */
   get hasTriedBoth(): boolean {
     return this.#hasChanged;

@@ -18,6 +18,11 @@ const MAJOR_UINT = 0;
 const MAJOR_BYTES = 2;
 const MAJOR_TEXT = 3;
 const NO_BYTES = Buffer.alloc(0);
+/** Remembered; a robot has hundreds, and a hostile bridge as many as it likes, of any length. */
+const TOPICS_MAX = 2000;
+const NAME_BYTES_MAX = 1024;
+
+type KnownTopic = { readonly name: string; readonly bytes: Uint8Array };
 
 export class FrameReader {
   /** Of the frame read last, valid where `read` said true. */
@@ -29,10 +34,16 @@ export class FrameReader {
   bytes: Uint8Array = NO_BYTES;
   #frame: Buffer = NO_BYTES;
   #at = 0;
+  #end = 0;
+  /** By the length of their names: to compare bytes costs less than to make a string of them. */
+  readonly #topics = new Map<number, KnownTopic[]>();
+  #topicCount = 0;
 
-  read(frame: Buffer): boolean {
+  /** The frame stands from `start` to `end`. */
+  read(frame: Buffer, start = 0, end = frame.length): boolean {
     this.#frame = frame;
-    this.#at = 0;
+    this.#at = start;
+    this.#end = end;
     return this.#skip(HEAD) && this.#readTopic() && this.#readStamp() && this.#readBytes();
   }
 
@@ -40,9 +51,28 @@ export class FrameReader {
     const length = this.#readHead(MAJOR_TEXT);
     if (length < 0) return false;
     const end = this.#at + length;
-    // ROS names are ASCII; anything else only has to stay distinct.
-    this.topic = this.#frame.toString("latin1", this.#at, end);
+    if (end > this.#end) return false;
+    this.topic = this.#topicAt(length);
     this.#at = end;
+    return true;
+  }
+
+  #topicAt(length: number): string {
+    const known = this.#topics.get(length);
+    if (known !== undefined) for (const topic of known) if (this.#isAt(topic.bytes)) return topic.name;
+    const bytes = Buffer.from(this.#frame.subarray(this.#at, this.#at + length));
+    // ROS names are ASCII; anything else only has to stay distinct.
+    const name = bytes.toString("latin1");
+    if (this.#topicCount >= TOPICS_MAX || length > NAME_BYTES_MAX) return name;
+    this.#topicCount += 1;
+    if (known === undefined) this.#topics.set(length, [{ name, bytes }]);
+    else known.push({ name, bytes });
+    return name;
+  }
+
+  /** From the end: topics of one length often begin alike. */
+  #isAt(expected: Uint8Array): boolean {
+    for (let i = expected.length - 1; i >= 0; i--) if (this.#frame[this.#at + i] !== expected[i]) return false;
     return true;
   }
 
@@ -57,14 +87,15 @@ export class FrameReader {
   #readBytes(): boolean {
     if (!this.#skip(BYTES)) return false;
     const size = this.#readHead(MAJOR_BYTES);
-    if (size < 0 || this.#at + size !== this.#frame.length) return false;
-    this.bytes = this.#frame.subarray(this.#at);
+    if (size < 0 || this.#at + size !== this.#end) return false;
+    this.bytes = new Uint8Array(this.#frame.buffer, this.#frame.byteOffset + this.#at, size);
     return true;
   }
 
   #skip(expected: Buffer): boolean {
     const frame = this.#frame;
     const at = this.#at;
+    if (at + expected.length > this.#end) return false;
     for (let i = 0; i < expected.length; i++) if (frame[at + i] !== expected[i]) return false;
     this.#at = at + expected.length;
     return true;
@@ -74,12 +105,12 @@ export class FrameReader {
   #readHead(major: number): number {
     const frame = this.#frame;
     const first = frame[this.#at];
-    if (first === undefined || first >> 5 !== major) return -1;
+    if (first === undefined || this.#at >= this.#end || first >> 5 !== major) return -1;
     const info = first & 0x1f;
     if (info > 27) return -1;
     const size = info < 24 ? 0 : 1 << (info - 24);
     const end = this.#at + 1 + size;
-    if (end > frame.length) return -1;
+    if (end > this.#end) return -1;
     let value = size === 0 ? info : 0;
     for (let i = this.#at + 1; i < end; i++) value = value * 256 + (frame[i] ?? 0);
     this.#at = end;

@@ -23,8 +23,8 @@ const BINARY = 0x82;
 const FOR_WS = new Set([0x00, 0x01, 0x02, FINAL_CONTINUATION, 0x81, 0x89, 0x8a]);
 
 export type FrameSplitterSink = {
-  /** The payload is borrowed for the call. */
-  onBinary(payload: Buffer): void;
+  /** The payload is `bytes` from `start` to `end`, borrowed for the call. */
+  onBinary(bytes: Buffer, start: number, end: number): void;
   /** Borrowed as well. */
   onRest(bytes: Buffer): void;
 };
@@ -52,7 +52,19 @@ export class FrameSplitter {
 
   take(bytes: Buffer): void {
     let at = 0;
-    while (at < bytes.length) at = this.#step(bytes, at);
+    while (at < bytes.length) at = this.#takeWhole(bytes, at);
+  }
+
+  /** What nearly all of the traffic is: a short binary frame, of which this read holds all. */
+  #takeWhole(bytes: Buffer, at: number): number {
+    if (this.#state !== "head" || this.#headBytes > 0 || this.#isFragmented) return this.#step(bytes, at);
+    const length = bytes[at + 1] ?? 255;
+    const start = length === 126 ? at + 4 : at + 2;
+    const end = start + (length === 126 ? (bytes[at + 2] ?? 0) * 256 + (bytes[at + 3] ?? 0) : length);
+    if (bytes[at] !== BINARY || length > 126 || end > bytes.length || end - start > this.#bytesMax)
+      return this.#step(bytes, at);
+    this.#sink.onBinary(bytes, start, end);
+    return end;
   }
 
   #step(bytes: Buffer, at: number): number {
@@ -96,7 +108,7 @@ export class FrameSplitter {
     const first = head[0] ?? 0;
     if (first === BINARY && !this.#isFragmented && this.#left <= this.#bytesMax) {
       this.#state = "binary";
-      if (this.#left === 0) this.#deliver(Buffer.alloc(0));
+      if (this.#left === 0) this.#deliver(head, 0, 0);
       return;
     }
     const isForWs = FOR_WS.has(first) && this.#left <= this.#bytesMax;
@@ -116,12 +128,11 @@ export class FrameSplitter {
 
   #takeBinary(bytes: Buffer, at: number): number {
     const end = Math.min(at + this.#left, bytes.length);
-    const part = bytes.subarray(at, end);
-    this.#left -= part.length;
-    if (this.#left === 0 && this.#gatheredBytes === 0) this.#deliver(part);
+    this.#left -= end - at;
+    if (this.#left === 0 && this.#gatheredBytes === 0) this.#deliver(bytes, at, end);
     else {
-      this.#gather(part);
-      if (this.#left === 0) this.#deliver(this.#gathered.subarray(0, this.#gatheredBytes));
+      this.#gather(bytes.subarray(at, end));
+      if (this.#left === 0) this.#deliver(this.#gathered, 0, this.#gatheredBytes);
     }
     return end;
   }
@@ -138,11 +149,11 @@ export class FrameSplitter {
     this.#gatheredBytes = needed;
   }
 
-  #deliver(payload: Buffer): void {
+  #deliver(bytes: Buffer, start: number, end: number): void {
     this.#state = "head";
     this.#gatheredBytes = 0;
     if (this.#gathered.length > KEPT_BYTES_MAX) this.#gathered = Buffer.alloc(0);
-    this.#sink.onBinary(payload);
+    this.#sink.onBinary(bytes, start, end);
   }
 }
 

@@ -6,6 +6,7 @@
 import type { TopicPlan } from "../model/topic-class.ts";
 import type { Clock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
+import { latest } from "../std/nanoseconds.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { BridgeLink } from "./bridge-link.ts";
 import { type Compression, DeliveryMode, type DeliveryOptions } from "./delivery-mode.ts";
@@ -22,8 +23,7 @@ export class TopicSubscription {
   readonly #options: DeliveryOptions;
   #handle: number;
   #attached: { readonly link: BridgeLink; readonly mode: DeliveryMode } | undefined;
-  /** When the silence of this connection began: at its start, or with the last message. */
-  #silentSinceNs = 0n;
+  #attachedNs = 0n;
   #unsubscribe: () => void = () => {};
   #received = 0;
   #lastMessageNs: bigint | undefined;
@@ -57,8 +57,8 @@ export class TopicSubscription {
 
   attach(link: BridgeLink): void {
     this.detach();
-    this.#silentSinceNs = this.#deps.clock.monotonicNs();
-    this.#attached = { link, mode: new DeliveryMode(this.#options, toMs(this.#silentSinceNs)) };
+    this.#attachedNs = this.#deps.clock.monotonicNs();
+    this.#attached = { link, mode: new DeliveryMode(this.#options, toMs(this.#attachedNs)) };
     this.#publishers = { isAsked: false };
     this.#silentReason = undefined;
     this.#delivered = 0;
@@ -80,7 +80,9 @@ export class TopicSubscription {
   /** Nothing has come for long enough that somebody should ask who publishes it. */
   isSilent(): boolean {
     if (this.#attached === undefined) return false;
-    return toMs(this.#deps.clock.monotonicNs() - this.#silentSinceNs) >= this.#options.silenceMs;
+    // The silence of this connection began at its start, or with the last message.
+    const sinceNs = latest(this.#attachedNs, this.#lastMessageNs ?? 0n);
+    return toMs(this.#deps.clock.monotonicNs() - sinceNs) >= this.#options.silenceMs;
   }
 
   /** What was found out about its publishers; undefined: nobody could say, and what was known stands. */
@@ -129,7 +131,8 @@ export class TopicSubscription {
       compression: mode.compression,
       // 0 would be unbounded: one stalled client then stops the topic for everybody. Servers refuse what is no integer.
       queueLength: Math.max(1, Math.round(this.plan.topicClass.queueLength)),
-      onMessage: (message, frameBytes, arrivalNs) => this.#receive(message, frameBytes, arrivalNs),
+      onBytes: (bytes, frameBytes, arrivalNs) => this.#receive(bytes, undefined, frameBytes, arrivalNs),
+      onMessage: (message, frameBytes, arrivalNs) => this.#receive(rawBytesOf(message), message, frameBytes, arrivalNs),
       onRefused: (text) => this.#onRefused(text),
     });
   }
@@ -140,8 +143,7 @@ export class TopicSubscription {
     this.#subscribe();
   }
 
-  #receive(message: unknown, frameBytes: number, arrivalNs: bigint): void {
-    const raw = rawBytesOf(message);
+  #receive(raw: Uint8Array | undefined, message: unknown, frameBytes: number, arrivalNs: bigint): void {
     this.#note(raw !== undefined, arrivalNs);
     try {
       if (raw !== undefined) this.#deps.sink.onBytes(this.#handle, raw, arrivalNs);
@@ -156,12 +158,11 @@ export class TopicSubscription {
     this.#received += 1;
     this.#delivered += 1;
     this.#lastMessageNs = arrivalNs;
-    this.#silentSinceNs = arrivalNs;
     this.#isLastRaw = isRaw;
     if (this.#attached === undefined) return;
     const { link, mode } = this.#attached;
     if (!isRaw && mode.compression === "cbor-raw" && !mode.hasTriedBoth) link.isJsonOnly = true;
-    mode.onMessage(isRaw, toMs(arrivalNs));
+    if (!isRaw || !mode.isRawSettled) mode.onMessage(isRaw, toMs(arrivalNs));
   }
 
   /** The frame is lost; its topic, and the connection, go on. */

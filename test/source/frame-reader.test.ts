@@ -27,6 +27,31 @@ test("hands the payload on as a view into the frame", () => {
   expect(reader.bytes.byteOffset + reader.bytes.length).toBe(frame.byteOffset + frame.length);
 });
 
+test("of frames in a row, reads each to its own end", () => {
+  const frames = [
+    rawFrame("/imu", Buffer.from("one")),
+    rawFrame("/arm", Buffer.from("two")),
+    rawFrame("/imu", Buffer.alloc(0)),
+  ];
+  const row = Buffer.concat(frames);
+  const reader = new FrameReader();
+  let start = 0;
+  for (const [index, frame] of frames.entries()) {
+    const end = start + frame.length;
+    expect(reader.read(row, start, end)).toBe(true);
+    expect([reader.topic, Buffer.from(reader.bytes).toString()]).toEqual(
+      [
+        ["/imu", "one"],
+        ["/arm", "two"],
+        ["/imu", ""],
+      ][index],
+    );
+    for (let size = 0; size < frame.length; size++) expect(reader.read(row, start, start + size)).toBe(false);
+    expect(reader.read(row, start, end + 1)).toBe(false);
+    start = end;
+  }
+});
+
 test("refuses every frame that ends too early or too late", () => {
   const frame = rawFrame("/joint_states", Buffer.alloc(300, 7));
   const reader = new FrameReader();

@@ -21,7 +21,7 @@ function split(stream: Buffer, readSizes: readonly number[] = [stream.length]) {
   const binaries: Buffer[] = [];
   const rest: Buffer[] = [];
   const splitter = new FrameSplitter(BYTES_MAX, {
-    onBinary: (payload) => binaries.push(Buffer.from(payload)),
+    onBinary: (bytes, start, end) => binaries.push(Buffer.from(bytes.subarray(start, end))),
     onRest: (bytes) => rest.push(Buffer.from(bytes)),
   });
   const memory = Buffer.alloc(stream.length);
