@@ -30,7 +30,7 @@ import { readBootAnchor } from "./boot-anchor.ts";
 import { ClockWatch, LOOK_MS } from "./clock-watch.ts";
 import { DaemonCommands } from "./daemon-commands.ts";
 import type { IngestThreadData } from "./ingest-thread.ts";
-import { batchFolder, makeDataFolder, openJournal } from "./journal.ts";
+import { batchFolder, forgetOldEpisodes, makeDataFolder, openJournal } from "./journal.ts";
 import type { StoreNote } from "./ports.ts";
 import type { ReaderThreadData, WriteBatchesRequest } from "./reader-thread.ts";
 import { checkRuleFields, parseRuleFiles, readRuleFiles } from "./rule-files.ts";
@@ -203,6 +203,7 @@ export class Daemon {
   async #writeBatches(episode: Episode, tries: number): Promise<void> {
     const { log } = this.#deps;
     try {
+      forgetOldEpisodes(this.#journal);
       const request: WriteBatchesRequest = { episode, ...(await this.commands.missingNow()) };
       const result = await this.#readerThread().call<EpisodeBatchesResult>("writeBatches", request, BATCH_DEADLINE_MS);
       await this.#store.call(

@@ -24,6 +24,27 @@ export function openJournal(folder: string): Db {
   return openDatabase(join(folder, "journal.db"), [createJournal, toJournalFormat2]);
 }
 
+/** Episodes of which everything is home and deleted here; their rows are for looking back only. */
+const EPISODES_KEPT = 10_000;
+
+/** Of the oldest beyond `kept` the rows go from every table, a hundred at a time. */
+export function forgetOldEpisodes(journal: Db, kept = EPISODES_KEPT): void {
+  const old = journal
+    .prepare<[number], string>(
+      `SELECT episode_id FROM batch GROUP BY episode_id HAVING count(*) FILTER (WHERE state <> 'deleted') = 0
+         ORDER BY max(created_ns) DESC, episode_id DESC LIMIT 100 OFFSET ?`,
+    )
+    .pluck()
+    .all(kept);
+  const ofBatches = "WHERE batch_id IN (SELECT id FROM batch WHERE episode_id = ?)";
+  const deletes = [`receipt ${ofBatches}`, "batch WHERE episode_id = ?"];
+  const rest = ["episode_edit WHERE episode_id = ?", "hold WHERE episode_id = ?", "episode WHERE id = ?"];
+  const statements = [...deletes, ...rest].map((from) => journal.prepare(`DELETE FROM ${from}`));
+  journal.transaction(() => {
+    for (const id of old) for (const statement of statements) statement.run(id);
+  })();
+}
+
 /** Makes the folder and what belongs into it. Throws `Fault("no_folder")` where Lode may not write. */
 export function makeDataFolder(folder: string): void {
   try {

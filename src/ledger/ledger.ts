@@ -43,6 +43,11 @@ const MERGE_GAP_NS = 5_000_000_000n;
 /** Waiting rows; beyond it those of a topic and reason are merged whatever the gap between them. */
 const WAITING_LOSSES_MAX = 1000;
 
+/** Rows of the journal; beyond it the older half is summed up, a row for each topic and reason. */
+const LOSSES_MAX = 10_000;
+/** Counters of boots that have nothing left in the ring are summed up under this id. */
+export const EARLIER_BOOTS = "earlier";
+
 /** Called once, when `journal.db` is made. */
 export function createLossTable(db: Db): void {
   db.exec(`
@@ -177,6 +182,7 @@ export class Ledger {
     try {
       this.#journal.transaction(() => {
         for (const loss of this.#losses) this.#saveLoss(loss);
+        boundLosses(this.#journal);
         failpoint("ledger.losses.saving");
       })();
       failpoint("ledger.losses.saved");
@@ -207,6 +213,33 @@ export class Ledger {
            WHERE boot_id = ?`,
       ).run(bootId);
     db.prepare("UPDATE count SET in_memory = 0, in_memory_bytes = 0 WHERE boot_id = ?").run(bootId);
+  }
+
+  /**
+   * What the rows of its chunks could not say any more when they went was damaged. After this the boot's counters are
+   * part of those under `EARLIER_BOOTS`.
+   */
+  foldBoot(bootId: string): void {
+    const { db } = this.#opened();
+    const sums = COLUMNS.map((column) => `${column} = ${column} + excluded.${column}`).join(", ");
+    const run = (sql: string) => db.prepare(sql).run({ bootId });
+    run(`INSERT INTO drop_count SELECT boot_id, topic, 'corrupt_chunk', stored - evicted, stored_bytes - evicted_bytes
+           FROM count WHERE boot_id = :bootId AND (stored <> evicted OR stored_bytes <> evicted_bytes)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count, bytes = bytes + excluded.bytes`);
+    run("UPDATE count SET stored = evicted, stored_bytes = evicted_bytes WHERE boot_id = :bootId");
+    run(`INSERT INTO count (boot_id, topic, ${COLUMNS.join(", ")})
+           SELECT '${EARLIER_BOOTS}', topic, ${COLUMNS.join(", ")} FROM count WHERE boot_id = :bootId
+         ON CONFLICT DO UPDATE SET ${sums}`);
+    run(`INSERT INTO drop_count SELECT '${EARLIER_BOOTS}', topic, reason, count, bytes FROM drop_count
+           WHERE boot_id = :bootId
+         ON CONFLICT DO UPDATE SET count = count + excluded.count, bytes = bytes + excluded.bytes`);
+    for (const table of ["count", "drop_count"]) run(`DELETE FROM ${table} WHERE boot_id = :bootId`);
+  }
+
+  /** That have counters, this one last. */
+  bootIds(): string[] {
+    const others = this.#opened().db.prepare<[string], string>("SELECT DISTINCT boot_id FROM count WHERE boot_id <> ?");
+    return [...others.pluck().all(this.#bootId), this.#bootId];
   }
 
   /** Of this boot. */
@@ -260,6 +293,30 @@ export class Ledger {
     assert(this.#ring !== undefined, "the ledger counts in the ring's database, which is not open");
     return this.#ring;
   }
+}
+
+/** No loss is forgotten, only its place: known and unknown counts stay apart. Of ever new topics: `""`, all of them. */
+function boundLosses(journal: Db): void {
+  const count = journal.prepare<[], number>("SELECT count(*) FROM loss").pluck().get() ?? 0;
+  if (count <= LOSSES_MAX) return;
+  const older = `(SELECT * FROM loss ORDER BY id LIMIT ${LOSSES_MAX / 2})`;
+  type Sum = Readonly<Record<string, string | bigint | null>>;
+  const sums = (topic: string): Sum[] =>
+    journal
+      .prepare<[], Sum>(
+        `SELECT min(id) AS id, ${topic} AS topic, reason, min(start_ns) AS start_ns, max(end_ns) AS end_ns,
+           sum(count) AS count, sum(bytes) AS bytes, CASE WHEN min(boot_id) = max(boot_id) THEN min(boot_id)
+           ELSE '${EARLIER_BOOTS}' END AS boot_id FROM ${older} GROUP BY ${topic}, reason, count IS NULL`,
+      )
+      .safeIntegers()
+      .all();
+  const byTopic = sums("topic");
+  const kept = byTopic.length <= LOSSES_MAX / 4 ? byTopic : sums("''");
+  journal.exec(`DELETE FROM loss WHERE id IN (SELECT id FROM ${older})`);
+  const insert = journal.prepare(
+    "INSERT INTO loss VALUES (:id, :topic, :reason, :start_ns, :end_ns, :count, :bytes, :boot_id)",
+  );
+  for (const sum of kept) insert.run(sum);
 }
 
 /** Of one boot, and of these topics (and of none in particular), if told. */

@@ -108,15 +108,15 @@ export class Accounts {
   }
 
   /**
-   * Per channel, the highest number that may have been given to a message in this boot. `unknown`: the counters are
-   * gone, and no channel has got so far.
+   * Per channel, the highest number that may have been given to a message in this boot, which has been opened so
+   * often. `unknown`: the counters are gone, and no channel has got so far.
    */
-  lastSequences(unknown?: number): ReadonlyMap<number, number> {
+  lastSequences(openings: number, unknown?: number): ReadonlyMap<number, number> {
     const received = this.#ledger.receivedByTopic();
     const last = new Map<number, number>();
     for (const { id, topic } of this.#channels.values()) {
       const count = unknown ?? received.get(topic);
-      if (count !== undefined) last.set(id, count + SEQUENCE_SLACK);
+      if (count !== undefined) last.set(id, count + SEQUENCE_SLACK * openings);
     }
     return last;
   }

@@ -5,6 +5,7 @@
  * `value.ts`. The list knows its bytes but not its bound, and counts nothing: whoever takes a chunk out answers for
  * it. Nothing here survives the process.
  */
+import { earliest } from "../std/nanoseconds.ts";
 import { type PackedChunk, touches } from "./packed-chunk.ts";
 import { compareUrgency, compareWorth, LIGHT_RANK, type Worth } from "./value.ts";
 
@@ -27,6 +28,12 @@ export class Backlog {
   /** Of the payloads. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Where the oldest chunk starts. */
+  get oldestNs(): bigint | undefined {
+    const [first, ...others] = this.#entries.map(({ chunk }) => chunk.startNs);
+    return first === undefined ? undefined : others.reduce(earliest, first);
   }
 
   /** Of the payloads of rank 0. */

@@ -6,7 +6,7 @@
  */
 import { type BootAnchor, powerOnNs } from "../model/chunk.ts";
 import { failpoint } from "../std/failpoint.ts";
-import { latest } from "../std/nanoseconds.ts";
+import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { RingLedger } from "./ring-ledger.ts";
 import { type BootRow, openBoot, readBoots } from "./tables.ts";
@@ -20,14 +20,23 @@ export class Boot {
   readonly #bootId: string;
   /** Of the row. */
   readonly id: number;
+  /** Processes that opened the ring in this boot, this one too. */
+  readonly openings: number;
   /** Up to where earlier processes had committed, each boot in its own log_time. */
   readonly lastStoredByBoot: ReadonlyMap<string, bigint>;
 
-  private constructor(db: Db, ledger: RingLedger, bootId: string, id: number, boots: readonly BootRow[]) {
+  private constructor(
+    db: Db,
+    ledger: RingLedger,
+    bootId: string,
+    row: { id: number; openings: number },
+    boots: readonly BootRow[],
+  ) {
     this.#db = db;
     this.#ledger = ledger;
     this.#bootId = bootId;
-    this.id = id;
+    this.id = row.id;
+    this.openings = row.openings;
     this.lastStoredByBoot = new Map(boots.map((boot) => [boot.bootId, boot.lastCommitNs]));
   }
 
@@ -43,16 +52,17 @@ export class Boot {
         closeRow(db, boot.id);
         failpoint("boot.settling");
       }
+      forgetBoots(db, ledger, anchor.bootId);
       return openBoot(db, anchor, nowNs);
     });
     return new Boot(db, ledger, anchor.bootId, open.immediate(), boots);
   }
 
   /** Inside the ring's transaction. `isCapturing`: a crash from here on loses what an episode wants. */
-  save(newestNs: bigint, isCapturing: boolean): void {
+  save(newestNs: bigint, isCapturing: boolean, owedNs: bigint | undefined): void {
     this.#db
-      .prepare("UPDATE boot SET last_commit_ns = max(last_commit_ns, ?), is_capturing = ? WHERE id = ?")
-      .run(newestNs, Number(isCapturing), this.id);
+      .prepare("UPDATE boot SET last_commit_ns = max(last_commit_ns, ?), is_capturing = ?, owed_ns = ? WHERE id = ?")
+      .run(newestNs, Number(isCapturing), owedNs ?? null, this.id);
   }
 
   /** Everything is durable; what is in memory goes with the process. */
@@ -65,15 +75,29 @@ export class Boot {
   }
 }
 
+/** Counters of boots that have nothing left in the ring are summed up; their rows go when no older boot has anything. */
+function forgetBoots(db: Db, ledger: RingLedger, ownBootId: string): void {
+  if (db.prepare("SELECT 1 FROM rebuild").get() !== undefined) return; // what is left is not known yet
+  const empty = db.prepare<[string], string>(
+    "SELECT boot_id FROM boot WHERE boot_id <> ? AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.boot = boot.id)",
+  );
+  for (const bootId of empty.pluck().all(ownBootId)) ledger.foldBoot(bootId);
+  db.prepare(
+    `DELETE FROM boot WHERE boot_id <> ? AND id < (SELECT coalesce(min(boot), 1e18) FROM chunk)
+       AND NOT EXISTS (SELECT 1 FROM latched WHERE latched.boot = boot.id)`,
+  ).run(ownBootId);
+}
+
 /**
  * In the log_time of the boot that crashed. It ended before now or, if it was another one, before this one's power-on,
  * as far as the two walls agree, and at the earliest a commit's time after its last commit.
  */
 function addCrashes(ledger: RingLedger, crashed: readonly BootRow[], anchor: BootAnchor, nowNs: bigint): void {
-  for (const { bootId, lastCommitNs } of crashed) {
+  for (const { bootId, lastCommitNs, owedNs = lastCommitNs } of crashed) {
     const known = { topic: "", reason: "crash", count: undefined, bytes: undefined, bootId } as const;
     const untilNs = bootId === anchor.bootId ? nowNs : latest(lastCommitNs + COMMIT_LAG_NS, powerOnNs(anchor));
-    ledger.addLoss({ ...known, startNs: lastCommitNs - COMMIT_LAG_NS, endNs: latest(lastCommitNs, untilNs) });
+    const startNs = earliest(lastCommitNs - COMMIT_LAG_NS, owedNs);
+    ledger.addLoss({ ...known, startNs, endNs: latest(lastCommitNs, untilNs) });
   }
   ledger.saveLosses();
 }

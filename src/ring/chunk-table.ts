@@ -170,17 +170,17 @@ export class ChunkTable {
       .map((row) => this.#fromRow(row));
   }
 
-  /** The channels of this boot's chunks that touch the ranges. */
-  *channelsWithin(ranges: readonly Range[]): Generator<ChunkChannel> {
-    const query = this.#db.prepare<[bigint, bigint, bigint, number], { id: number; channels: Buffer }>(
-      `SELECT id, channels FROM chunk
-         WHERE start_ns >= ? AND start_ns <= ? AND end_ns >= ? AND boot = ? AND quarantine IS NULL`,
+  /** The channels of a boot's chunks that touch the ranges, damaged ones left out. */
+  *channelsWithin(ranges: readonly Range[], bootId: string): Generator<ChunkChannel> {
+    const query = this.#db.prepare<[bigint, bigint, bigint, string], Row>(
+      `SELECT ${COLUMNS} FROM chunk WHERE start_ns >= ? AND start_ns <= ? AND end_ns >= ?
+         AND boot = (SELECT id FROM boot WHERE boot_id = ?)`,
     );
-    const seen = new Set<number>();
+    const seen = new Set<bigint>();
     for (const { startNs, endNs } of ranges)
-      for (const { id, channels } of query.all(startNs - CHUNK_SPAN_NS_MAX, endNs, startNs, this.#boot)) {
-        if (!seen.has(id)) yield* decodeChannels(channels);
-        seen.add(id);
+      for (const row of query.safeIntegers().all(startNs - CHUNK_SPAN_NS_MAX, endNs, startNs, bootId)) {
+        if (!seen.has(row.id)) yield* this.#fromRow(row).channels;
+        seen.add(row.id);
       }
   }
 

@@ -6,6 +6,9 @@
  * Rows that say what a message is carry a seal, a CRC-32 of what they say: SQLite has no checksums, and a flipped bit
  * must not become another topic's message. NULL: the row is of format 1. Table `rebuild` has a row while the index is
  * not whole: from the making of the file until all that lay in the folder is in it (rebuild.ts).
+ *
+ * `boot.openings`: how often a process opened the ring in that boot; each gives messages other numbers. `boot.owed_ns`:
+ * how far back goes what was owed to the disk at the last commit, and lost if the process was killed.
  */
 import type { Db } from "../store/database.ts";
 import { createPaceTable } from "./pace.ts";
@@ -25,6 +28,8 @@ export function toRingFormat2(db: Db): void {
     ALTER TABLE latched_2 RENAME TO latched;
     ALTER TABLE chunk ADD COLUMN seal INTEGER;
     ALTER TABLE channel ADD COLUMN seal INTEGER;
+    ALTER TABLE boot ADD COLUMN openings INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE boot ADD COLUMN owed_ns INTEGER;
     CREATE TABLE rebuild (
       only_row INTEGER PRIMARY KEY CHECK (only_row = 1), state TEXT NOT NULL,
       after_id INTEGER NOT NULL, first_free_id INTEGER NOT NULL);

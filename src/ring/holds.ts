@@ -43,9 +43,9 @@ export class Holds {
     return this.heldUntil(startNs, endNs) !== undefined;
   }
 
-  /** The held ranges of the present boot without overlap, in order. */
-  merged(): Range[] {
-    const own = [...this.#ranges.values()].filter(({ bootId }) => bootId === this.#bootId);
+  /** The held ranges of a boot without overlap, in order. */
+  merged(bootId = this.#bootId): Range[] {
+    const own = [...this.#ranges.values()].filter((range) => range.bootId === bootId);
     const sorted = own.sort((a, b) => Number(a.startNs > b.startNs) - Number(a.startNs < b.startNs));
     const merged: Range[] = [];
     for (const { startNs, endNs } of sorted) {

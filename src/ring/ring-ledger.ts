@@ -31,6 +31,8 @@ export interface RingLedger {
   saveLosses(): boolean;
   /** What was in memory is gone with the process: reduced, or dropped (crash) if an episode wanted it. */
   forgetMemory(bootId: string, wasWanted: boolean): void;
+  /** Nothing of the boot is left in the ring: its counters go into the sum of all such boots. */
+  foldBoot(bootId: string): void;
   /** The index is being rebuilt: what was stored counts as lost until it is found again. */
   presumeLost(db: Db): void;
   countFound(db: Db, found: TopicAmount): void;

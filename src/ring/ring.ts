@@ -153,7 +153,7 @@ export class Ring {
     const areCounted = this.#disk.rebuild?.isCounted !== false;
     // Half of all numbers, and on as time goes on: counters may be lost in a boot more than once.
     const unknown = areCounted ? undefined : 2 ** 31 + Number(deps.anchor.monotonicNs / 1_000_000n);
-    this.#lastSequences = this.#accounts.lastSequences(unknown);
+    this.#lastSequences = this.#accounts.lastSequences(boot.openings, unknown);
   }
 
   /**
@@ -407,9 +407,10 @@ export class Ring {
     this.#deps.log.error("A damaged chunk was set aside.", { chunk_id: chunkId, reason });
   }
 
-  /** Of this boot's stored messages, per topic, how many a hold protects. */
-  heldAmounts(): ReadonlyMap<string, Amount> {
-    return this.#mending(() => this.#accounts.amountByTopic(this.#disk.chunks.channelsWithin(this.#holds.merged())));
+  /** Of a boot's stored messages, per topic, what a hold protects. */
+  heldAmounts(bootId = this.#deps.anchor.bootId): ReadonlyMap<string, Amount> {
+    const held = this.#holds.merged(bootId);
+    return this.#mending(() => this.#accounts.amountByTopic(this.#disk.chunks.channelsWithin(held, bootId)));
   }
 
   status(): RingStatus {
@@ -634,7 +635,8 @@ export class Ring {
     this.#deps.ledger.save();
     failpoint("ring.commit.counts");
     this.#disk.pace.save(this.#monotonicMs());
-    this.#disk.boot.save(this.#takenUntilNs(), this.#isFullRate || this.#backlog.length > 0);
+    const isCapturing = this.#isFullRate || this.#backlog.length > 0;
+    this.#disk.boot.save(this.#takenUntilNs(), isCapturing, this.#backlog.oldestNs);
   }
 
   /** After a failed sync nobody knows what the disk has of these bytes, and they are nowhere else. */

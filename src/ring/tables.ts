@@ -146,13 +146,14 @@ export type BootRow = {
   readonly isClosed: boolean;
   /** It ended while an episode's data was still owed to the disk. */
   readonly isCapturing: boolean;
+  /** Start of the oldest chunk that was owed at the last commit. */
+  readonly owedNs: bigint | undefined;
 };
 
 /** The boots, oldest first. */
 export function readBoots(db: Db): BootRow[] {
-  type Row = Record<"id" | "monotonic_ns" | "wall_ns" | "last_commit_ns" | "is_closed" | "is_capturing", bigint> & {
-    boot_id: string;
-  };
+  type Numbers = Record<"id" | "monotonic_ns" | "wall_ns" | "last_commit_ns" | "is_closed" | "is_capturing", bigint>;
+  type Row = Numbers & { readonly boot_id: string; readonly owed_ns: bigint | null };
   const rows = db.prepare<[], Row>("SELECT * FROM boot ORDER BY id").safeIntegers().all();
   return rows.map((row) => ({
     id: Number(row.id),
@@ -161,19 +162,21 @@ export function readBoots(db: Db): BootRow[] {
     lastCommitNs: row.last_commit_ns,
     isClosed: row.is_closed !== 0n,
     isCapturing: row.is_capturing !== 0n,
+    owedNs: row.owed_ns ?? undefined,
   }));
 }
 
-/** Marks the boot as open, adding it if it is new. Returns its number. */
-export function openBoot(db: Db, anchor: BootAnchor, nowNs: bigint): number {
+/** Marks the boot as open, adding it if it is new. Returns its number, and how often it has been opened. */
+export function openBoot(db: Db, anchor: BootAnchor, nowNs: bigint): { id: number; openings: number } {
   db.prepare(
     `INSERT INTO boot (boot_id, monotonic_ns, wall_ns, last_commit_ns, is_closed, is_capturing)
      VALUES (?, ?, ?, ?, 0, 0) ON CONFLICT (boot_id) DO UPDATE SET is_closed = 0, is_capturing = 0,
-       last_commit_ns = excluded.last_commit_ns`,
+       owed_ns = NULL, openings = openings + 1, last_commit_ns = excluded.last_commit_ns`,
   ).run(anchor.bootId, anchor.monotonicNs, anchor.wallNs, nowNs);
   return (
-    db.prepare<[string], { id: number }>("SELECT id FROM boot WHERE boot_id = ?").get(anchor.bootId)?.id ??
-    fail("The boot's row is missing.")
+    db
+      .prepare<[string], { id: number; openings: number }>("SELECT id, openings FROM boot WHERE boot_id = ?")
+      .get(anchor.bootId) ?? fail("The boot's row is missing.")
   );
 }
 

@@ -1,6 +1,6 @@
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
-import { createLossTable, Ledger, readLosses } from "../../src/ledger/ledger.ts";
+import { createLossTable, EARLIER_BOOTS, Ledger, readLosses } from "../../src/ledger/ledger.ts";
 import type { Loss } from "../../src/model/loss.ts";
 import type { Db } from "../../src/store/database.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
@@ -159,4 +159,63 @@ test("losses are found by what touches the range; those of no topic concern ever
   ledger.saveLosses();
   expect(readLosses(journal, 15n * S, 30n * S).map(({ topic }) => topic)).toEqual(["/a"]);
   expect(readLosses(journal, 0n, 30n * S, { topics: new Set(["/a"]) }).map(({ topic }) => topic)).toEqual(["/a", ""]);
+});
+
+test("beyond its bound the loss ledger sums up its older half, by topic and reason, and forgets no message", () => {
+  const { ledger, journal } = open();
+  const total = 25_000;
+  for (let index = 0; index < total; index += 1) {
+    const atNs = BigInt(index) * 60n * S;
+    const known = index % 5 === 0 ? {} : { count: 2, bytes: 7 };
+    ledger.drop(
+      loss({ topic: `/t${index % 3}`, startNs: atNs, endNs: atNs, count: undefined, bytes: undefined, ...known }),
+    );
+    if (index % 500 === 0) ledger.saveLosses();
+  }
+  ledger.saveLosses();
+  const rows = ledger.losses(0n, 2n ** 62n);
+  expect(journal.prepare("SELECT count(*) FROM loss").pluck().get()).toBeLessThanOrEqual(10_000);
+  expect(rows.reduce((sum, { count }) => sum + (count ?? 0), 0)).toBe(2 * total * (4 / 5));
+  expect(rows.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0)).toBe(7 * total * (4 / 5));
+  const summed = rows.filter(({ startNs, endNs }) => endNs - startNs > 5n * S);
+  expect(summed.filter(({ topic }) => topic === "/t0").map(({ count }) => count === undefined)).toEqual(
+    expect.arrayContaining([true, false]),
+  );
+  expect(summed[0]?.startNs).toBe(0n);
+  expect(rows.at(-1)?.startNs).toBe(BigInt(total - 1) * 60n * S);
+});
+
+test("topics that are ever new are summed up together", () => {
+  const { ledger, journal } = open();
+  for (let index = 0; index < 30_000; index += 1) {
+    ledger.drop(loss({ topic: `/new/${index}`, startNs: BigInt(index), endNs: BigInt(index) }));
+    if (index % 500 === 0) ledger.saveLosses();
+  }
+  ledger.saveLosses();
+  expect(journal.prepare("SELECT count(*) FROM loss").pluck().get()).toBeLessThanOrEqual(10_000);
+  expect(ledger.losses(0n, 2n ** 62n).reduce((sum, { count }) => sum + (count ?? 0), 0)).toBe(30_000);
+});
+
+test("counters of boots that left nothing in the ring are one sum a topic, in which nothing is stored any more", () => {
+  const { ledger, ring } = open();
+  for (let boot = 1; boot <= 50; boot += 1) {
+    ledger.attach(ring, `boot-${boot}`);
+    ledger.add("/a", { received: 1, stored: 1 }, { count: 10, bytes: 100 });
+    ledger.add("/a", { received: 1, dropped: "queue_full" }, { count: 2, bytes: 20 });
+    save(ledger, ring);
+    // One chunk of two messages was damaged when it went, and could not say what it held.
+    ledger.write(`boot-${boot}`, "/a", { evicted: 1 }, { count: 8, bytes: 80 });
+  }
+  for (let boot = 1; boot < 50; boot += 1) ledger.foldBoot(`boot-${boot}`);
+  expect(ledger.bootIds()).toEqual([EARLIER_BOOTS, "boot-50"]);
+  expect(ledger.snapshot(new Map(), EARLIER_BOOTS)).toMatchObject([
+    {
+      ...{ received: 49 * 12, stored: 49 * 8, evicted: 49 * 8, evictable: 0, receivedBytes: 49 * 120 },
+      ...{
+        dropped: { queue_full: 49 * 2, corrupt_chunk: 49 * 2 },
+        droppedBytes: { queue_full: 49 * 20, corrupt_chunk: 49 * 20 },
+      },
+    },
+  ]);
+  expect(ring.prepare("SELECT count(*) FROM count").pluck().get()).toBe(2);
 });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { BootClocks } from "../../src/ring/boot-clocks.ts";
 import { windowChunks } from "../../src/ring/window.ts";
+import { auditRing } from "../support/audit.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
 import { CAMERA, channel, describeMessage, MS, noise, Rig, type RigOptions, START_NS, topicClass } from "./ring-rig.ts";
 
@@ -198,4 +199,21 @@ test("where true times are known, the time in which the computer was off counts 
     clocks.note("c", 0n, { known: { correctionNs: 0n, truth: "synchronised" } });
   });
   expect(bootsIn(rig)).toEqual(["b", "c"]);
+});
+
+test("a boot of which nothing is left in the ring is forgotten, and its messages stay counted", () => {
+  for (let index = 0; index < 30; index += 1) {
+    using rig = boot(`boot-${index}`, START_NS + BigInt(index) * 3600n * S, {
+      classes: [topicClass("light", { diskBytesMax: 3000 }), CAMERA],
+    });
+    run(rig, "x", 2);
+    rig.clock.advanceMs(2000);
+    rig.settle();
+  }
+  using rig = boot("last", START_NS + 31n * 3600n * S);
+  const boots = rig.ledger.bootIds();
+  expect(boots.length).toBeLessThan(10);
+  const received = boots.flatMap((bootId) => rig.ledger.snapshot(rig.ring.heldAmounts(bootId), bootId));
+  expect(received.reduce((sum, counts) => sum + counts.received, 0)).toBe(30 * 20);
+  expect(auditRing(folder)).toEqual([]);
 });
