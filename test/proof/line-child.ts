@@ -8,7 +8,7 @@
  * `fired S ID` the firing of step S is committed · `window S ID` all of its pre-roll is ·
  * `batched ID` · `end` it ended by itself. `LODE_SYNCHRONOUS=NORMAL`: the control that must lose what it promised.
  */
-import { mkdirSync, writeFileSync, writeSync } from "node:fs";
+import { appendFileSync, mkdirSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
@@ -106,21 +106,25 @@ function commit(step: number): void {
   const { isDurable } = rig.ring.commit();
   // What is younger than the builder's half second may still be in an open chunk.
   if (isDurable && step >= COMMIT_STEPS) say(`durable ${step - COMMIT_STEPS}`);
+  if (!isDurable) say(`refused ${step}`);
 }
 
 function fire(step: number): void {
+  fillAt("firing");
   rig.builder.flushAll();
   const postMs = 1000;
   const id = capture.capture({
     ...{ atNs: rig.nowNs, preRollMs: PRE_STEPS * STEP_MS, postRollMs: postMs, labels: {}, note: "" },
   });
   say(`fired ${step} ${id}`);
+  fillAt("promotion");
   if (rig.ring.commit().isDurable) say(`durable ${step}`);
   while (rig.ring.step(20)) {}
   if (rig.ring.commit().isDurable) say(`window ${step} ${id}`);
 }
 
 async function writeBatches(episode: Episode): Promise<void> {
+  fillAt("batch writing");
   using reader = rig.open();
   const { batches: made, episode: complete } = await writeEpisodeBatches(episode, reader, {
     ...{ folder: batchFolder(data), lodeVersion: "proof", heavyClasses: new Set(["camera", "cloud"]) },
@@ -128,26 +132,60 @@ async function writeBatches(episode: Episode): Promise<void> {
     losses: readLosses(rig.journal, episode.startNs, episode.endNs),
     ...{ notRecorded: [], decode: () => undefined, newId: () => uuidV7(Date.now()), nowNs: rig.nowNs },
   });
+  fillAt("batch rows");
   capture.markBatched(complete, () => {
     if (!batches.add(made)) throw new Error("an episode got batches twice");
   });
   say(`batched ${episode.id}`);
+  fillAt("receipt");
   uploader.wake();
 }
 
+/** Somebody else fills the disk in this phase, to its last page, and takes it away again after 2.5 s. */
+const fullPhase = process.env.LODE_FULL ?? "";
+const FULL_STEPS = 250;
+const hog = join(folder, "hog");
+let [now, roomAt] = [0, -1];
+function fillAt(phase: string): void {
+  if (phase !== fullPhase || roomAt >= 0) return;
+  roomAt = now + FULL_STEPS;
+  for (const size of [1 << 20, 4096])
+    try {
+      for (;;) appendFileSync(hog, Buffer.alloc(size, 1));
+    } catch {} // full
+  say(`full ${now}`);
+}
+
+/** As the daemon does: what cannot be written stays held and is tried again. */
+const later: Episode[] = [];
+async function tryBatches(episode: Episode): Promise<void> {
+  try {
+    await writeBatches(episode);
+  } catch (error) {
+    if (fullPhase === "") throw error;
+    say(`refused ${now}`);
+    later.push(episode);
+  }
+}
+
 let batching = Promise.resolve();
-const isHome = () => pace === "home" && sealed.length === 0 && batches.totals().queuedCount === 0;
+const isHome = () => pace === "home" && sealed.length + later.length === 0 && batches.totals().queuedCount === 0;
 const startedMs = performance.now();
 for (let step = 0; step < STEPS_MAX; step += 1) {
+  now = step;
+  if (step === roomAt) rmSync(hog);
+  if (step === 100) fillAt("recording");
+  if (step === 290) fillAt("sealing");
   send(step);
   if (step % FLUSH_STEPS === 0) {
     say(`sent ${step}`);
     rig.builder.flush(rig.nowNs);
     capture.tick(rig.nowNs);
     rig.ring.step(5);
+    sealed.push(...later.splice(0));
     while (sealed.length > 0) {
       const episode = sealed.shift();
-      if (episode !== undefined) batching = batching.then(() => writeBatches(episode));
+      if (episode !== undefined) batching = batching.then(() => tryBatches(episode));
     }
     if (pace === "home") await batching;
     await nextTurn();
@@ -158,6 +196,7 @@ for (let step = 0; step < STEPS_MAX; step += 1) {
   if (pace === "real") await sleep(Math.max(0, startedMs + step * STEP_MS - performance.now()));
   rig.clock.advanceMs(STEP_MS);
 }
+fillAt("shutdown");
 rig.builder.flushAll();
 await batching;
 while (pace === "home" && !isHome()) await sleep(5);

@@ -16,6 +16,10 @@ export type Run = {
   end: "killed" | "failpoint" | "itself";
   /** The index went after it, with the light chunks in it: nothing of this run is promised any more. */
   isRingLost: boolean;
+  /** The disk was full from this step on; -1: it never was. */
+  full: number;
+  /** How often the disk refused a commit or an episode's files. */
+  refused: number;
 };
 
 export type RunOptions = {
@@ -41,7 +45,17 @@ export async function runLine(options: RunOptions): Promise<Run> {
   const env = { ...process.env, ...options.env, ...(failpoint === undefined ? {} : { LODE_FAILPOINT: failpoint }) };
   const script = join(import.meta.dirname, "line-child.ts");
   const child = spawn(process.execPath, [script, folder, String(run), pace, String(heavyBytes)], { env });
-  const told: Run = { run, sent: -1, durable: -1, fired: [], batched: [], end: "itself", isRingLost: false };
+  const told: Run = {
+    run,
+    sent: -1,
+    durable: -1,
+    fired: [],
+    batched: [],
+    end: "itself",
+    isRingLost: false,
+    full: -1,
+    refused: 0,
+  };
   let isKilledByUs = false;
   let [rest, errors] = ["", ""];
   const kill = () => {
@@ -75,5 +89,7 @@ function note(told: Run, line: string): void {
   if (word === "durable") told.durable = Number(first);
   if (word === "fired") told.fired.push({ run: told.run, step: Number(first), id, isWindowDurable: false });
   if (word === "window") for (const fired of told.fired) if (fired.id === id) fired.isWindowDurable = true;
+  if (word === "full") told.full = Number(first);
+  if (word === "refused") told.refused += 1;
   if (word === "batched") told.batched.push(first);
 }

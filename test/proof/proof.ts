@@ -3,6 +3,7 @@
  * promise was broken; what is printed names it, with what repeats it.
  */
 import { parseArgs } from "node:util";
+import { FULL_PHASES, proveFullDisk } from "./full-disk.ts";
 import { proveFuzz } from "./fuzz.ts";
 import { failpointNames, proveKill } from "./kill.ts";
 import type { FileSystem } from "./loop-disk.ts";
@@ -31,6 +32,19 @@ const PROOFS: Readonly<Record<string, { readonly runs: number; readonly prove: P
       console.log(
         `at most ${Math.round(residentMax / 1e6)} MB; slowest ${slowest.ms.toFixed(0)} ms (${slowest.target})`,
       );
+      return problems;
+    },
+  },
+  "full-disk": {
+    runs: FULL_PHASES.length,
+    prove: async ({ runs }) => {
+      const problems: string[] = [];
+      for (let run = 0; run < runs; run += 1) {
+        const phase = FULL_PHASES[run % FULL_PHASES.length] ?? "recording";
+        const found = await proveFullDisk(phase);
+        console.log(`full during ${phase}: ${found.length} problems`);
+        problems.push(...found);
+      }
       return problems;
     },
   },
