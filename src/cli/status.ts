@@ -47,7 +47,7 @@ function ringText({ ring }: Status): string {
 
 /** What each class has and will have, the most valuable first. */
 function classLines({ ring }: Status): string[] {
-  const heads = ["class", ">back", ">will reach", ">on disk", ">a day", ">packed to", ">in memory"];
+  const heads = ["class", ">back", ">will reach", ">on disk", ">per day", ">packed to", ">in memory"];
   const rows = ring.classes
     .toSorted((a, b) => a.rank - b.rank)
     .map((entry) => [
@@ -135,5 +135,8 @@ function lossLines({ losses }: Status): string[] {
       loss.topic === "" ? "(all topics)" : loss.topic,
       loss.count === undefined ? "unknown" : String(loss.count),
     ]);
-  return [field("losses", `${losses.length} rows, the last:`), table(["from", "reason", "topic", ">messages"], rows)];
+  return [
+    field("losses", `${losses.length} ${losses.length === 1 ? "row" : "rows"}, the last:`),
+    table(["from", "reason", "topic", ">messages"], rows),
+  ];
 }

@@ -17,7 +17,7 @@ import type { ChunkPlace, ChunkRow, ChunkTable } from "./chunk-table.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import type { Holds, Range } from "./holds.ts";
 import type { SegmentFiles } from "./segment-files.ts";
-import { type ClassOnDisk, LIGHT_RANK, leavingOrder, type Newcomer, unusedLightShare } from "./value.ts";
+import { type ClassOnDisk, LIGHT_RANK, LIGHT_SHARE_OF_RING, leavingOrder, type Newcomer } from "./value.ts";
 
 /** Chunks a transaction deletes at most: a few milliseconds. */
 const CHUNKS_PER_STEP = 64;
@@ -97,7 +97,7 @@ export class Retention {
 
   /** What must stay free of the newcomer, for light data. */
   #keptFrom({ rank }: { readonly rank: number }): number {
-    return rank <= LIGHT_RANK ? 0 : unusedLightShare(this.#classesOnDisk(), this.#deps.space.capacityBytes);
+    return rank <= LIGHT_RANK ? 0 : this.#deps.space.capacityBytes * LIGHT_SHARE_OF_RING;
   }
 
   #makeRoom(bytes: number, newcomer: Newcomer, isNewFile: boolean): boolean {

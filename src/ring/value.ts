@@ -26,7 +26,7 @@ export const LIGHT_RANK = 0;
 
 /** Kept for rank 0, of what may be owed to the disk beyond the memory tier's budgets. */
 export const LIGHT_SHARE_OF_BACKLOG = 0.5;
-/** Kept for rank 0, of what the ring may take on disk. */
+/** Kept for rank 0, of what the ring may take on disk: nothing heavier is written into it, or pushes light data out of it. */
 export const LIGHT_SHARE_OF_RING = 0.01;
 
 export type Worth = {
@@ -79,7 +79,8 @@ export function leavingOrder<T extends ClassOnDisk>(
   { rank, isHeld }: Newcomer,
   capacityBytes: number,
 ): T[] {
-  const isLightSpare = unusedLightShare(classes, capacityBytes) === 0;
+  const lightBytes = classes.filter((other) => other.rank <= LIGHT_RANK).reduce((sum, { bytes }) => sum + bytes, 0);
+  const isLightSpare = lightBytes > LIGHT_SHARE_OF_RING * capacityBytes;
   const isOver = ({ bytes, shareMax }: T) => bytes > shareMax * capacityBytes;
   const mayGo = (other: T) =>
     other.rank >= rank || isOver(other) || (isHeld && (other.rank > LIGHT_RANK || isLightSpare));
@@ -87,10 +88,4 @@ export function leavingOrder<T extends ClassOnDisk>(
   return classes
     .filter((other) => other.bytes > 0 && mayGo(other))
     .sort((a, b) => Number(isOver(b)) - Number(isOver(a)) || byRank(a, b));
-}
-
-/** What is kept of the ring for rank 0, and not yet used by it. */
-export function unusedLightShare(classes: readonly ClassOnDisk[], capacityBytes: number): number {
-  const light = classes.filter(({ rank }) => rank <= LIGHT_RANK);
-  return Math.max(0, capacityBytes * LIGHT_SHARE_OF_RING - light.reduce((sum, { bytes }) => sum + bytes, 0));
 }

@@ -51,8 +51,8 @@ test("after a minute the ring says how fast each class fills it, how well it com
 });
 
 test("the forecast comes true", { timeout: 60_000 }, () => {
-  const bytesMax = 12 * MIB;
-  using rig = rigOf({ ...OPTIONS, bytesMax, segmentBytes: 128 * 1024 });
+  const bytesMax = 6 * MIB;
+  using rig = rigOf({ ...OPTIONS, bytesMax, segmentBytes: 64 * 1024 });
   const settleFor = (seconds: number) => {
     for (let second = 0; second < seconds; second += 1) {
       run(rig, 1);
@@ -61,7 +61,7 @@ test("the forecast comes true", { timeout: 60_000 }, () => {
   };
   settleFor(90);
   const forecast = ["light", "camera"].map((name) => classOf(rig, name).forecastMs ?? 0);
-  settleFor(1200);
+  settleFor(450);
   const reached = ["light", "camera"].map((name) => {
     const { oldestNs = 0n, newestNs = 0n } = classOf(rig, name);
     return Number(newestNs - oldestNs) / 1e6;
