@@ -1,55 +1,10 @@
 import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
-import { ChannelReader } from "../../src/decode/channel-reader.ts";
-import type { Channel } from "../../src/model/channel.ts";
-import type { TopicClass } from "../../src/model/topic-class.ts";
 import { readRecord, viewOf } from "../../src/ring/message-record.ts";
 import { bodyOf, type WindowQuery, windowChunks } from "../../src/ring/window.ts";
-import { accessUnits, type Codec, cdrMessage, FRAME_HZ, KEY_DISTANCE, schemaOf } from "../support/video.ts";
-import { CAMERA, channel, LIGHT, MS, noise, Rig, START_NS } from "./ring-rig.ts";
-
-const TYPE = "foxglove_msgs/msg/CompressedVideo";
-const VIDEO = channel(1, "/front/video", "camera", { schema: schemaOf(TYPE) });
-const JPEG = channel(2, "/rear/image", "camera");
-const JOINTS = channel(3, "/joints", "light");
-const decoder = new ChannelReader();
-const frameAt = (index: number): bigint => START_NS + BigInt(index) * (1000n / BigInt(FRAME_HZ)) * MS;
-/** As ingest chooses. */
-const CHOICES = { key: "when_due", parameters: "always", delta: "never", other: "when_due" } as const;
-
-function sendFrame(rig: Rig, video: Channel, codec: Codec, index: number, unit: Uint8Array): void {
-  const bytes = cdrMessage(TYPE, codec, unit);
-  const kind = decoder.videoFrames(video)?.(bytes) ?? "other";
-  rig.builder.append(video.id, rig.nowNs, rig.nowNs, bytes, CHOICES[kind]);
-  if (kind === "key") rig.ring.noteKeyFrame(video.id, rig.nowNs);
-  rig.send(JPEG.id, noise(3000, index));
-  rig.send(JOINTS.id, noise(50, index));
-}
-
-/** Six seconds of video, another camera and joints; at `firingIndex` an episode from `startIndex` on begins. */
-function record(
-  codec: Codec,
-  camera: Partial<TopicClass>,
-  startIndex: number,
-  firingIndex: number,
-  lost: readonly number[] = [],
-): Rig {
-  const rig = new Rig({ classes: [LIGHT, { ...CAMERA, ...camera }] });
-  for (const known of [VIDEO, JPEG, JOINTS]) rig.addChannel(known);
-  for (const [index, unit] of accessUnits(codec).entries()) {
-    if (index === firingIndex) {
-      rig.builder.flushAll();
-      rig.ring.setFullRate(true);
-      rig.ring.hold("e", frameAt(startIndex), frameAt(60));
-      rig.ring.promote(frameAt(startIndex), frameAt(60), rig.nowNs);
-    }
-    if (!lost.includes(index)) sendFrame(rig, VIDEO, codec, index, unit);
-    rig.clock.advanceMs(1000 / FRAME_HZ);
-    rig.builder.flush(rig.nowNs);
-  }
-  rig.settle();
-  return rig;
-}
+import { accessUnits, FRAME_HZ, KEY_DISTANCE } from "../support/video.ts";
+import { CAMERA, LIGHT, MS, type Rig, START_NS } from "./ring-rig.ts";
+import { decoder, frameAt, JPEG, record, sendFrame, VIDEO } from "./video-rig.ts";
 
 type Got = {
   readonly frames: number[];
