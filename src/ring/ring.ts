@@ -42,7 +42,8 @@ import { Latched } from "./latched.ts";
 import { chunkKey, headerOfChunk, type MemoryList } from "./memory-stream.ts";
 import { MemoryTier } from "./memory-tier.ts";
 import { Pace } from "./pace.ts";
-import { ChunkPacker, ownPayload, type PackedChunk } from "./packed-chunk.ts";
+import { ChunkPacker, type PackedChunk } from "./packed-chunk.ts";
+import { PayloadMemory } from "./payload-memory.ts";
 import { beginRebuild, Rebuild } from "./rebuild.ts";
 import { Retention } from "./retention.ts";
 import { isDamage, openRingFile, setAsideRingFile } from "./ring-file.ts";
@@ -126,6 +127,7 @@ export class Ring {
   readonly #latched = new Latched();
   readonly #refusal: DiskRefusal;
   readonly #packer = new ChunkPacker();
+  readonly #payloads = new PayloadMemory();
   readonly #lastSequences: ReadonlyMap<number, number>;
   #newChannels: Channel[] = [];
   #newestNs = 0n;
@@ -273,7 +275,7 @@ export class Ring {
     this.#accounts.received(chunk);
     const isForDisk = topicClass.tier === "disk" || chunk.kind === "baseline" || this.#isFullRate;
     if (isForDisk || this.#holds.holds(chunk)) this.#store(chunk);
-    else this.#remember(ownPayload(chunk));
+    else this.#remember(this.#payloads.keep(chunk));
     if (this.#disk.uncommitted.isFull) this.commit();
   }
 
@@ -392,7 +394,7 @@ export class Ring {
   /** What is still on its way to the disk of the range is dropped, counted as `disk_full`. */
   giveUp(startNs: bigint, endNs: bigint): void {
     const fromNs = this.#keyFrames.windowStart(startNs);
-    for (const chunk of this.#backlog.takeWithin(fromNs, endNs)) this.#accounts.droppedOwed(chunk);
+    for (const chunk of this.#backlog.takeWithin(fromNs, endNs)) this.#dropOwed(chunk);
     for (const chunk of this.#disk.uncommitted.takeWithin(fromNs, endNs)) this.#accounts.droppedStored(chunk);
   }
 
@@ -505,8 +507,18 @@ export class Ring {
     this.#accounts.remembered(chunk);
     for (const expired of this.#memory.add(chunk)) {
       if (this.#holds.holds(expired)) this.#owe(expired);
-      else this.#accounts.reduced(expired);
+      else this.#reduce(expired);
     }
+  }
+
+  #dropOwed(chunk: PackedChunk): void {
+    this.#accounts.droppedOwed(chunk);
+    this.#payloads.give(chunk);
+  }
+
+  #reduce(chunk: PackedChunk): void {
+    this.#accounts.reduced(chunk);
+    this.#payloads.give(chunk);
   }
 
   /** The chunk is counted in memory already. */
@@ -525,10 +537,10 @@ export class Ring {
     const least = this.#backlog.least((chunk) => this.#holds.holds(chunk), isHeavyOver);
     const unheld =
       least === undefined || least.isHeld || least.rank <= LIGHT_RANK ? this.#memory.takeLeast() : undefined;
-    if (unheld !== undefined) this.#accounts.reduced(unheld);
+    if (unheld !== undefined) this.#reduce(unheld);
     else if (least !== undefined) {
       this.#backlog.remove(least.chunk);
-      this.#accounts.droppedOwed(least.chunk);
+      this.#dropOwed(least.chunk);
     }
     return unheld !== undefined || least !== undefined;
   }
@@ -544,7 +556,7 @@ export class Ring {
     if (isPlaced === true) this.#accounts.stored(chunk);
     else this.#accounts.remembered(chunk);
     if (isPlaced === "unwanted") this.#accounts.droppedOwed(chunk);
-    else if (!isPlaced) this.#owe(ownPayload(chunk));
+    else if (!isPlaced) this.#owe(this.#payloads.keep(chunk));
   }
 
   /** False: the disk refuses. "unwanted": the ring is full of what is worth more. */
@@ -569,6 +581,7 @@ export class Ring {
       if (isPlaced === true) this.#accounts.written(chunk);
       else if (isPlaced === "unwanted") this.#accounts.droppedOwed(chunk);
       else isRefused = true;
+      if (isPlaced !== false) this.#payloads.give(chunk);
       return isPlaced !== false;
     });
   }
