@@ -6,7 +6,7 @@
  */
 import { realpathSync } from "node:fs";
 import { z } from "zod";
-import { chunkKey, encodeMemoryEntry, type MemoryList } from "../ring/memory-stream.ts";
+import { chunkKey, encodeMemoryChunk, encodeMemoryEnd, type MemoryList } from "../ring/memory-stream.ts";
 import { Fault } from "../std/fault.ts";
 import type { Thread } from "./thread-call.ts";
 
@@ -45,9 +45,9 @@ export async function* readMemory(query: MemoryQuery, store: Thread, ingest: Thr
     for (const [index, payload] of payloads.entries()) {
       const header = headers[index];
       if (header === undefined) break;
-      yield* encodeMemoryEntry(payload === undefined ? { kind: "left", header } : { kind: "chunk", header, payload });
+      yield* encodeMemoryChunk(header, payload);
     }
     at += payloads.length;
   }
-  yield* encodeMemoryEntry({ kind: "end", completeUntilNs: list.completeUntilNs });
+  yield encodeMemoryEnd(list.completeUntilNs);
 }

@@ -9,7 +9,7 @@ import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { Fault } from "../std/fault.ts";
-import { chunkKey, decodeMemoryStream } from "./memory-stream.ts";
+import { chunkKey, findMemoryChunks } from "./memory-stream.ts";
 import type { RingQuery, StoredChunk } from "./ring-reader.ts";
 import type { SegmentHeader } from "./segment-header.ts";
 
@@ -63,8 +63,9 @@ export class MemorySpool {
     for (const chunk of stored) {
       yield* due(chunk.startNs);
       const key = chunkKey(chunk);
-      if (this.#kept.get(key)?.isHere === true) continue; // from here no retention takes it
-      onDisk.add(key);
+      const kept = this.#kept.get(key);
+      if (kept?.isHere === true) continue; // from here no retention takes it
+      if (kept !== undefined) onDisk.add(key);
       yield chunk;
     }
     yield* due();
@@ -75,22 +76,17 @@ export class MemorySpool {
   }
 
   async #fill(stream: AsyncIterable<Uint8Array>): Promise<void> {
-    let end = 0;
-    for await (const entry of decodeMemoryStream(stream)) {
-      if (entry.kind === "end") {
-        this.completeUntilNs = entry.completeUntilNs;
-        return;
+    let sizeBytes = 0;
+    for await (const part of stream)
+      for (let done = 0; done < part.length; ) {
+        const count = writeSync(this.#fd, part, done, undefined, sizeBytes);
+        done += count;
+        sizeBytes += count;
       }
-      const { header } = entry;
-      if (entry.kind === "left") {
-        this.#keep(header, undefined);
-        continue;
-      }
-      for (let done = 0; done < entry.payload.length; )
-        done += writeSync(this.#fd, entry.payload, done, undefined, end + done);
-      this.#keep(header, end);
-      end += entry.payload.length;
-    }
+    const found = findMemoryChunks((offset, size) => this.#readAt(offset, size), sizeBytes);
+    let next = found.next();
+    for (; next.done !== true; next = found.next()) this.#keep(next.value.header, next.value.offset);
+    this.completeUntilNs = next.value;
   }
 
   #keep(header: SegmentHeader, offset: number | undefined): void {
@@ -102,15 +98,14 @@ export class MemorySpool {
   }
 
   #read({ storedSize, storedCrc32 }: SegmentHeader, offset: number): Uint8Array {
-    const bytes = Buffer.allocUnsafeSlow(storedSize);
-    let filled = 0;
-    while (filled < storedSize) {
-      const count = readSync(this.#fd, bytes, filled, storedSize - filled, offset + filled);
-      if (count === 0) break;
-      filled += count;
-    }
-    if (crc32(bytes) === storedCrc32) return bytes;
+    const bytes = this.#readAt(offset, storedSize);
+    if (bytes.length === storedSize && crc32(bytes) === storedCrc32) return bytes;
     throw new Fault("corrupt_chunk", "A chunk of the memory tier does not match its checksum.", "Ask again.");
+  }
+
+  #readAt(offset: number, sizeBytes: number): Buffer {
+    const bytes = Buffer.allocUnsafeSlow(sizeBytes);
+    return bytes.subarray(0, readSync(this.#fd, bytes, 0, sizeBytes, offset));
   }
 }
 

@@ -12,6 +12,7 @@ import { crc32 } from "node:zlib";
 import type { Channel } from "../model/channel.ts";
 import { Fault } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
+import type { Range } from "./holds.ts";
 import { KEY_REACH_NS } from "./key-frames.ts";
 import { compressFrame, decompressFrame } from "./lz4-frame.ts";
 import type { McapChunk } from "./mcap-file.ts";
@@ -61,8 +62,8 @@ export type WindowChunk = McapChunk & {
 const UNREADABLE = ["corrupt_chunk", "chunk_gone"];
 
 type Keeps = (channelId: number, logTimeNs: bigint, sequence: number, sizeBytes: number) => boolean;
-/** Per boot and channel: what the last full chunks hold. */
-type Coverage = Map<string, { startNs: bigint; endNs: bigint; sequences: ReadonlySet<number> }[]>;
+/** Per boot and channel: the last full chunks. */
+type Coverage = Map<string, readonly Range[]>;
 
 /** What the pieces of a window are cut by. */
 type Cut = {
@@ -104,7 +105,7 @@ function* pieceOf(source: ChunkSource, chunk: StoredChunk, cut: Cut): Generator<
   const body = readable(source, chunk, cut.query);
   if (body === undefined) return;
   const keeps = filterOf(chunk, cut);
-  if (chunk.kind === "full") cover(cut.coverage, chunk, body);
+  if (chunk.kind === "full") cover(cut.coverage, chunk);
   const piece = keeps === undefined ? copied(chunk, body) : rebuilt(chunk, body, keeps);
   if (piece.index.size > 0) yield piece;
 }
@@ -124,8 +125,8 @@ function filterOf(chunk: StoredChunk, { query, wanted, coverage, video }: Cut): 
   const { startNs, endNs, isCut } = query;
   const isMixed = chunk.channels.some(({ channelId }) => !wanted.has(channelId));
   const isCrossing = isCutAt(chunk, isCut) && (chunk.startNs < startNs || chunk.endNs > endNs);
-  const covering = chunk.kind === "full" ? new Map<number, ReadonlySet<number>[]>() : coveringOf(coverage, chunk);
-  if (!isMixed && !isCrossing && covering.size === 0 && !video.isIn(chunk)) return undefined;
+  const mayBeCovered = chunk.kind === "baseline" && coverage.size > 0;
+  if (!isMixed && !isCrossing && !mayBeCovered && !video.isIn(chunk)) return undefined;
   const isVideoKept: Keeps = (channelId, timeNs, sequence, sizeBytes) => {
     if (timeNs < startNs) return video.leads(chunk.bootId, channelId, sequence);
     if (isCrossing && timeNs > endNs) return false;
@@ -133,12 +134,12 @@ function filterOf(chunk: StoredChunk, { query, wanted, coverage, video }: Cut): 
     if (!isShown && timeNs <= endNs) query.onUndecodable?.(channelId, timeNs, sizeBytes);
     return isShown;
   };
-  const isWithin = (timeNs: bigint) => !isCrossing || (timeNs >= startNs && timeNs <= endNs);
+  const isWithin = (timeNs: bigint) => !isCrossing || isIn(query, timeNs);
   const isTimely: Keeps = (channelId, timeNs, ...frame) =>
     video.carries(channelId) ? isVideoKept(channelId, timeNs, ...frame) : chunk.endNs >= startNs && isWithin(timeNs);
   return (channelId, timeNs, sequence, sizeBytes) =>
     wanted.has(channelId) &&
-    !covering.get(channelId)?.some((sequences) => sequences.has(sequence)) &&
+    !(mayBeCovered && coverage.get(keyOf(chunk.bootId, channelId))?.some((full) => isIn(full, timeNs))) &&
     isTimely(channelId, timeNs, sequence, sizeBytes);
 }
 
@@ -146,34 +147,16 @@ function filterOf(chunk: StoredChunk, { query, wanted, coverage, video }: Cut): 
 const isCutAt = (chunk: StoredChunk, isCut: WindowQuery["isCut"]): boolean =>
   chunk.kind === "baseline" || isCut(chunk.className);
 
-const keyOf = (chunk: StoredChunk, channelId: number): string => `${chunk.bootId} ${channelId}`;
+const isIn = ({ startNs, endNs }: Range, timeNs: bigint): boolean => timeNs >= startNs && timeNs <= endNs;
+const keyOf = (bootId: string, channelId: number): string => `${bootId} ${channelId}`;
 
-function coveringOf(coverage: Coverage, chunk: StoredChunk): Map<number, ReadonlySet<number>[]> {
-  const covering = new Map<number, ReadonlySet<number>[]>();
-  for (const { channelId } of chunk.channels) {
-    const full = coverage.get(keyOf(chunk, channelId)) ?? [];
-    const touching = full.filter(({ startNs, endNs }) => startNs <= chunk.endNs && endNs >= chunk.startNs);
-    if (touching.length > 0)
-      covering.set(
-        channelId,
-        touching.map(({ sequences }) => sequences),
-      );
-  }
-  return covering;
-}
-
-/** Only rings of format 1 have messages in two chunks; of others nothing must be remembered. */
-function cover(coverage: Coverage, chunk: StoredChunk, body: Uint8Array): void {
-  if (chunk.channels.every(({ baselineCount }) => baselineCount === 0)) return;
-  const view = viewOf(body);
-  const sequences = new Map(chunk.channels.map(({ channelId }) => [channelId, new Set<number>()]));
-  for (const offset of recordOffsets(view))
-    sequences.get(recordChannelId(view, offset))?.add(recordSequence(view, offset));
-  for (const [channelId, held] of sequences) {
-    const key = keyOf(chunk, channelId);
-    const { startNs, endNs } = chunk;
-    const known = coverage.get(key)?.filter((one) => one.endNs >= startNs - CHUNK_SPAN_NS_MAX) ?? [];
-    coverage.set(key, [...known, { startNs, endNs, sequences: held }]);
+/** Only rings of format 1 have messages in two chunks: there a full chunk has every message of its range. */
+function cover(coverage: Coverage, chunk: StoredChunk): void {
+  for (const { channelId, baselineCount } of chunk.channels) {
+    if (baselineCount === 0) continue;
+    const key = keyOf(chunk.bootId, channelId);
+    const known = coverage.get(key)?.filter(({ endNs }) => endNs >= chunk.startNs - CHUNK_SPAN_NS_MAX) ?? [];
+    coverage.set(key, [...known, chunk]);
   }
 }
 

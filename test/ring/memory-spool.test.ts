@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { MemorySpool } from "../../src/ring/memory-spool.ts";
-import { chunkKey, encodeMemoryEntry, type MemoryList } from "../../src/ring/memory-stream.ts";
+import { chunkKey, encodeMemoryChunk, encodeMemoryEnd, type MemoryList } from "../../src/ring/memory-stream.ts";
 import { type ReadProblem, RingReader } from "../../src/ring/ring-reader.ts";
 import { CAMERA, channel, expectedOf, gotOf, LIGHT, MS, noise, Rig, START_NS, topicClass } from "./ring-rig.ts";
 
@@ -24,12 +24,8 @@ function list(rig: Rig): MemoryList {
 /** The stream as the daemon makes it, in pieces of a size that fits no boundary. */
 async function* stream(rig: Rig, { headers, completeUntilNs }: MemoryList, pieceBytes = 1000) {
   const payloads = rig.ring.readMemory(headers.map(chunkKey), 0n, 2n ** 62n, Number.POSITIVE_INFINITY);
-  const entries = headers.map((header, index) => {
-    const payload = payloads[index];
-    return payload === undefined ? ({ kind: "left", header } as const) : ({ kind: "chunk", header, payload } as const);
-  });
-  const all = [...entries, { kind: "end", completeUntilNs } as const].flatMap(encodeMemoryEntry);
-  const bytes = Buffer.concat(all);
+  const chunks = headers.flatMap((header, index) => encodeMemoryChunk(header, payloads[index]));
+  const bytes = Buffer.concat([...chunks, encodeMemoryEnd(completeUntilNs)]);
   for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
 }
 
