@@ -110,7 +110,7 @@ function coverageOf(tally: TopicTally, reduced: readonly Gap[]): TopicCompletene
 
 function countDropped(losses: readonly Loss[]): Record<string, number> {
   const dropped: Record<string, number> = {};
-  for (const { reason, count } of losses) dropped[reason] = (dropped[reason] ?? 0) + (count ?? 0);
+  for (const { reason, count } of losses) if (count !== undefined) dropped[reason] = (dropped[reason] ?? 0) + count; // others are gaps
   return dropped;
 }
 

@@ -12,6 +12,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { FileAccounting } from "../model/accounting.ts";
 import type { Batch, BatchKind } from "../model/batch.ts";
 import { CLOCK_METADATA, type ClockWords, clockMetadata } from "../model/boot-clock.ts";
 import type { Channel } from "../model/channel.ts";
@@ -47,6 +48,8 @@ export type EpisodeBatchesOptions = {
   readonly clock?: ClockWords | undefined;
   /** Rows of the loss ledger that touch the window. */
   readonly losses: readonly Loss[];
+  /** Of each topic in the episode's boot, so far. */
+  readonly counters?: FileAccounting["counters"];
   /** Topics that the configuration leaves out. */
   readonly notRecorded: readonly string[];
   readonly decode: DecodeMessage;
@@ -114,7 +117,10 @@ export async function writeEpisodeBatches(
     episode.firings[0]?.atNs ?? episode.startNs,
     options.heavyBytesMax ?? HEAVY_BYTES_MAX,
   );
-  const writer = new BatchWriter(complete, channels, episodeEventChunk(episode, story), options);
+  const writer = new BatchWriter(complete, channels, episodeEventChunk(episode, story), {
+    ...{ ...options, losses, unreadable: damaged.map(({ reason }) => reason) },
+    counters: (options.counters ?? []).filter(({ topic }) => !localTopics.has(topic)),
+  });
   await writer.writeMcap("light", 0, light);
   for (const [index, group] of heavy.entries()) await writer.writeMcap("heavy", index + 1, group);
   const read = (chunk: WindowChunk, offset: number): Uint8Array =>
@@ -171,20 +177,18 @@ function splitOutward(chunks: readonly WindowChunk[], focusNs: bigint, bytesMax:
   return groups.map((group) => group.toSorted((a, b) => Number(a.startNs - b.startNs)));
 }
 
+/** `unreadable`: why chunks of the window are not in the files. */
+type WriterOptions = EpisodeBatchesOptions & FileAccounting & { readonly unreadable: readonly string[] };
+
 class BatchWriter {
   readonly batches: Batch[] = [];
   readonly #manifests: ManifestBatch[] = [];
   readonly #episode: Episode;
   readonly #channels: ReadonlyMap<number, Channel>;
   readonly #story: WindowChunk;
-  readonly #options: EpisodeBatchesOptions;
+  readonly #options: WriterOptions;
 
-  constructor(
-    episode: Episode,
-    channels: ReadonlyMap<number, Channel>,
-    story: WindowChunk,
-    options: EpisodeBatchesOptions,
-  ) {
+  constructor(episode: Episode, channels: ReadonlyMap<number, Channel>, story: WindowChunk, options: WriterOptions) {
     this.#episode = episode;
     this.#channels = channels;
     this.#story = story;
@@ -203,7 +207,8 @@ class BatchWriter {
     const manifest = Buffer.from(formatManifest(this.#manifest([described], [])));
     file.addAttachment(MANIFEST_NAME, "application/json", manifest, this.#options.nowNs);
     file.addMetadata("lode:episode", episodeMetadata(this.#episode, this.#options.robot));
-    const { clock } = this.#options;
+    const { clock, unreadable } = this.#options;
+    file.addAccounting(this.#options, unreadable);
     if (clock !== undefined) file.addMetadata(CLOCK_METADATA, clockMetadata(clock, false));
     this.#add(path, { ...described, ...file.finish() });
   }
@@ -236,8 +241,8 @@ class BatchWriter {
   }
 
   #manifest(batches: readonly ManifestBatch[], previews: Manifest["previews"]): Manifest {
-    const { robot, lodeVersion, nowNs, clock } = this.#options;
-    return { robot, lodeVersion, createdNs: nowNs, episode: this.#episode, clock, batches, previews };
+    const { robot, lodeVersion, nowNs, clock, counters } = this.#options;
+    return { robot, lodeVersion, createdNs: nowNs, episode: this.#episode, clock, counters, batches, previews };
   }
 
   #add(path: string, written: ManifestBatch & { readonly sizeBytes: number; readonly sha256: string }): void {

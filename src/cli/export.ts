@@ -4,6 +4,7 @@ import { type ExportSource, openExportSource } from "../daemon/export-source.ts"
 import { ChannelReader } from "../decode/channel-reader.ts";
 import { exportCsv } from "../export/export-csv.ts";
 import { type ExportOptions, exportMcap } from "../export/export-mcap.ts";
+import type { Loss } from "../model/loss.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import { compileGlobs } from "../std/glob.ts";
@@ -30,12 +31,14 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
     throw new Fault("bad_time", `--to ${options.to} is before --from ${options.from}.`, "Swap them.");
   const topics = options.topics ?? ["**"];
   const place = { folder: ring.folder, socket: telemetry.socket, spoolFolder: dirname(resolve(options.output)) };
-  const { source, ...range } = await openExportSource(ids, place, { startNs, endNs }, topics);
+  const { source, accounting, ...range } = await openExportSource(ids, place, { startNs, endNs }, topics);
   using opened = source;
   using progress = new Progress(range.startNs, earliest(range.endNs, nowNs));
   const reader = new ChannelReader();
   const followed = { signal: interruptSignal(), onProgress: progress.at, videoFrames: reader.videoFrames };
-  const wanted: ExportOptions = { ...range, wantsTopic: compileGlobs(topics), ...followed };
+  const wantsTopic = compileGlobs(topics);
+  const known = accounting === undefined ? {} : { accounting: () => accounting(wantsTopic) };
+  const wanted: ExportOptions = { ...range, wantsTopic, ...known, ...followed };
   if (options.format === "csv") return await exportTables(opened, wanted, options);
   if (options.format !== "mcap")
     throw new Fault("bad_usage", `"${options.format}" is no format.`, "Use --format mcap or csv.");
@@ -45,7 +48,7 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
     options,
     result,
     () =>
-      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}${leftOut(result.undecodable)}${reach(result.completeUntilNs, range.endNs)}`,
+      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}${losses(result.accounting?.losses ?? [])}${leftOut(result.undecodable)}${reach(result.completeUntilNs, range.endNs)}`,
   );
 }
 
@@ -67,6 +70,20 @@ async function exportTables(
 
 function damage(damaged: readonly string[]): string {
   return damaged.length === 0 ? "" : `\n${damaged.length} chunks could not be read and are missing: ${damaged[0]}`;
+}
+
+function losses(rows: readonly Loss[]): string {
+  const byReason = Map.groupBy(rows, ({ reason }) => reason);
+  const texts = [...byReason].map(([reason, ofReason]) => {
+    const known = ofReason.reduce((sum, { count }) => sum + (count ?? 0), 0);
+    const unknown = ofReason.filter(({ count }) => count === undefined).length;
+    const counts = [
+      ...(known > 0 ? [`${known} messages`] : []),
+      ...(unknown > 0 ? [`${unknown} of unknown count`] : []),
+    ];
+    return `${reason} (${counts.join(", ")})`;
+  });
+  return texts.length === 0 ? "" : `\nNever came or was lost in this range: ${texts.join(", ")}.`;
 }
 
 function leftOut(undecodable: Readonly<Record<string, number>>): string {

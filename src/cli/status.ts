@@ -30,6 +30,7 @@ function statusText(status: Status): string {
     ...alarmLines(status),
     field("upload", uploadText(status)),
     field("messages", accountingText(status.accounting)),
+    ...(status.boots.length < 2 ? [] : [field("", earlierText(status))]),
     ...lossLines(status),
   ].join("\n");
 }
@@ -123,6 +124,13 @@ function accountingText(accounting: Status["accounting"]): string {
       ? "0 dropped"
       : paint("red", `dropped ${drops.map(([why, count]) => `${count} ${why}`).join(", ")}`);
   return `${accounting.received} received = ${accounting.in_memory} in memory + ${accounting.stored} stored + ${accounting.reduced} reduced + ${dropText}`;
+}
+
+/** What the ring still has of the boots before this one. */
+function earlierText({ boots }: Status): string {
+  const earlier = boots.slice(0, -1);
+  const there = earlier.reduce((sum, { stored, evicted }) => sum + stored - evicted, 0);
+  return `${there} stored in ${earlier.length === 1 ? "an earlier boot" : `${earlier.length} earlier boots`}`;
 }
 
 function lossLines({ losses }: Status): string[] {

@@ -2,6 +2,8 @@
  * What a daemon answers: the facts behind `lode status`, `topics`, `episodes` and `batches`, in our names.
  * On the wire they are `Wire<…>` of these (snake_case, instants in RFC 3339).
  */
+
+import type { SplitCounts, TopicCounts } from "../model/accounting.ts";
 import type { ClockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
@@ -61,7 +63,11 @@ export type StatusAnswer = {
     readonly oldestQueuedNs: bigint | undefined;
     readonly quarantinedBatches: number;
   };
-  readonly accounting: Accounting;
+  /** Of this boot, all topics together; and each for itself. */
+  readonly accounting: SplitCounts;
+  readonly topics: readonly TopicCounts[];
+  /** Of all boots that filled this ring, this one last; `earlier`: those that have nothing left in it. */
+  readonly boots: readonly (SplitCounts & { readonly bootId: string })[];
   readonly losses: readonly Loss[];
 };
 
@@ -103,19 +109,6 @@ type RuleSummary = {
   readonly lastFiringNs: bigint | undefined;
 };
 
-/** Messages: received = inMemory + stored + reduced + dropped. */
-export type Accounting = {
-  readonly received: number;
-  readonly inMemory: number;
-  readonly stored: number;
-  readonly reduced: number;
-  /** stored = held + evictable + evicted. */
-  readonly held: number;
-  readonly evictable: number;
-  readonly evicted: number;
-  readonly dropped: Readonly<Record<string, number>>;
-};
-
 export type TopicAnswer = {
   readonly topic: string;
   readonly type: string;
@@ -128,7 +121,7 @@ export type TopicAnswer = {
   /** "" while it speaks. */
   readonly silentReason: string;
   readonly lastMessageNs: bigint | undefined;
-  readonly accounting: Accounting;
+  readonly accounting: SplitCounts;
 };
 export type TopicsAnswer = { readonly topics: readonly TopicAnswer[] };
 

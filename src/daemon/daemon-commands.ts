@@ -4,7 +4,6 @@ import type { BatchStore } from "../batch/batch-store.ts";
 import { EpisodeTable, type StoredEpisode } from "../capture/episode-table.ts";
 import type { Config } from "../config/schema.ts";
 import type {
-  Accounting,
   BatchesAnswer,
   BatchSummary,
   CaptureAnswer,
@@ -19,7 +18,7 @@ import type {
   TopicsAnswer,
 } from "../control/answers.ts";
 import type { Commands } from "../control/commands.ts";
-import type { TopicCounts } from "../ledger/ledger.ts";
+import { NO_COUNTS, sumCounts } from "../model/accounting.ts";
 import type { Batch } from "../model/batch.ts";
 import { type BootClock, clockWords, trueTimeNs } from "../model/boot-clock.ts";
 import type { BootAnchor } from "../model/chunk.ts";
@@ -113,7 +112,9 @@ export class DaemonCommands implements Commands {
         lastHeavyLagMs: store.ring.heavyLagMs,
       },
       upload: this.#uploadStatus(),
-      accounting: sum(store.counts.map(accountingOf)),
+      accounting: sumCounts(store.counts),
+      topics: store.counts,
+      boots: store.boots,
       losses: store.losses,
     };
   }
@@ -134,7 +135,7 @@ export class DaemonCommands implements Commands {
         isLocal: rate?.isLocal ?? false,
         silentReason: status.silentReason ?? "",
         lastMessageNs: status.lastMessageNs === undefined ? undefined : logTimeNs(this.#anchor, status.lastMessageNs),
-        accounting: accountingOf(counts.get(status.topic)),
+        accounting: counts.get(status.topic) ?? NO_COUNTS,
       };
     });
     return { topics: topics.sort((a, b) => (a.topic < b.topic ? -1 : 1)) };
@@ -302,29 +303,4 @@ function clockAnswer(clock: BootClock): ClockAnswer {
   const { wallNs, truth } = clock;
   const trueStartNs = truth === undefined ? undefined : trueTimeNs(clock, wallNs);
   return { ...clockWords(clock), startNs: wallNs, trueStartNs };
-}
-
-function accountingOf(counts: TopicCounts | undefined): Accounting {
-  const {
-    received = 0,
-    inMemory = 0,
-    stored = 0,
-    reduced = 0,
-    held = 0,
-    evictable = 0,
-    evicted = 0,
-    dropped = {},
-  } = counts ?? {};
-  return { received, inMemory, stored, reduced, held, evictable, evicted, dropped };
-}
-
-function sum(all: readonly Accounting[]): Accounting {
-  const dropped: Record<string, number> = {};
-  const total = { received: 0, inMemory: 0, stored: 0, reduced: 0, held: 0, evictable: 0, evicted: 0 };
-  for (const entry of all) {
-    for (const name of ["received", "inMemory", "stored", "reduced", "held", "evictable", "evicted"] as const)
-      total[name] += entry[name];
-    for (const [reason, count] of Object.entries(entry.dropped)) dropped[reason] = (dropped[reason] ?? 0) + count;
-  }
-  return { ...total, dropped };
 }

@@ -10,6 +10,8 @@ import { BatchStore } from "../batch/batch-store.ts";
 import { EpisodeTable } from "../capture/episode-table.ts";
 import { streamFromDaemon } from "../control/client.ts";
 import { McapSource } from "../export/mcap-source.ts";
+import { readLosses, readTopicCounts } from "../ledger/ledger.ts";
+import type { FileAccounting } from "../model/accounting.ts";
 import type { Episode } from "../model/episode.ts";
 import { MemorySpool } from "../ring/memory-spool.ts";
 import { RingReader } from "../ring/ring-reader.ts";
@@ -24,6 +26,8 @@ export type ExportSource = {
   readonly source: RingReader | McapSource;
   readonly startNs: bigint;
   readonly endNs: bigint;
+  /** What the ledger says of the range; undefined: there is none beside the files. */
+  readonly accounting: ((wantsTopic: (topic: string) => boolean) => FileAccounting) | undefined;
 };
 
 const EVER = { startNs: 0n, endNs: 2n ** 63n - 1n };
@@ -44,7 +48,7 @@ export async function openExportSource(
     endNs: given.endNs ?? whole.endNs,
   });
   if (ids.length > 0 && ids.every((id) => existsSync(id)))
-    return { source: await McapSource.open(ids), ...within(EVER) };
+    return { source: await McapSource.open(ids), ...within(EVER), accounting: undefined };
   if (!existsSync(join(folder, "ring.db")))
     throw new Fault(
       "no_ring",
@@ -65,7 +69,8 @@ export async function openExportSource(
   }
   const { episode, files } = findEpisode(folder, id);
   // Batches that still wait here are whole whatever the ring has evicted since.
-  if (files.length > 0) return { source: await McapSource.open(files), ...within(EVER) };
+  if (files.length > 0)
+    return { source: await McapSource.open(files), ...within(EVER), accounting: accountingOf(folder, episode) };
   return await openRing(place, within(episode), topics);
 }
 
@@ -75,7 +80,28 @@ async function openRing(
   topics: readonly string[],
 ): Promise<ExportSource> {
   const memory = await readMemoryTier(place, range, topics);
-  return { source: RingReader.open(place.folder, { memory }), ...range };
+  return { source: RingReader.open(place.folder, { memory }), ...range, accounting: accountingOf(place.folder, range) };
+}
+
+type LedgerRange = { readonly startNs: bigint; readonly endNs: bigint; readonly bootId?: string };
+
+/** Read when it is asked for: losses are told late. */
+function accountingOf(folder: string, { startNs, endNs, bootId }: LedgerRange): ExportSource["accounting"] {
+  if (!existsSync(join(folder, "journal.db")) || !existsSync(join(folder, "ring.db"))) return undefined;
+  return (wantsTopic) => {
+    const journal = openDatabaseForReading(join(folder, "journal.db"));
+    const ring = openDatabaseForReading(join(folder, "ring.db"));
+    try {
+      const losses = readLosses(journal, startNs, endNs, bootId === undefined ? {} : { bootId });
+      return {
+        losses: losses.filter(({ topic }) => topic === "" || wantsTopic(topic)),
+        counters: readTopicCounts(ring, bootId).filter(({ topic }) => wantsTopic(topic)),
+      };
+    } finally {
+      journal.close();
+      ring.close();
+    }
+  };
 }
 
 /** undefined: no daemon runs on this folder. */

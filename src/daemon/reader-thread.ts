@@ -1,10 +1,12 @@
 /** The reader thread: writes an episode's batch files from what the ring has stored. Started when first needed. */
+import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { type EpisodeBatchesResult, writeEpisodeBatches } from "../batch/episode-batches.ts";
 import type { Config } from "../config/schema.ts";
 import { topicClasses } from "../config/topic-plan.ts";
 import { ChannelReader } from "../decode/channel-reader.ts";
-import { readLosses } from "../ledger/ledger.ts";
+import { readLosses, readTopicCounts } from "../ledger/ledger.ts";
+import type { FileAccounting } from "../model/accounting.ts";
 import { type ClockWords, clockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
@@ -13,7 +15,7 @@ import { RingReader } from "../ring/ring-reader.ts";
 import { assert } from "../std/assert.ts";
 import { systemClock } from "../std/clock.ts";
 import { uuidV7 } from "../std/uuid.ts";
-import type { Db } from "../store/database.ts";
+import { type Db, openDatabaseForReading } from "../store/database.ts";
 import { batchFolder, openJournal } from "./journal.ts";
 import { serveCalls } from "./thread-call.ts";
 
@@ -31,6 +33,15 @@ const heavyClasses = new Set(
   [...topicClasses(config.topics).values()].filter(({ rank }) => rank > 0).map(({ name }) => name),
 );
 const decoder = new ChannelReader();
+
+function countersOf(bootId: string): FileAccounting["counters"] {
+  const ring = openDatabaseForReading(join(config.ring.folder, "ring.db"));
+  try {
+    return readTopicCounts(ring, bootId);
+  } finally {
+    ring.close();
+  }
+}
 
 function clockOf(journal: Db, bootId: string): ClockWords | undefined {
   const clock = new BootClocks(journal).list().find((known) => known.bootId === bootId);
@@ -51,6 +62,7 @@ async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesReque
         ...readLosses(journal, episode.startNs, episode.endNs, { bootId: episode.bootId }),
         ...(openGap === undefined ? [] : [openGap]),
       ],
+      counters: countersOf(episode.bootId),
       notRecorded,
       decode: decoder.decode,
       videoFrames: decoder.videoFrames,

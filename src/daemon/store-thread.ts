@@ -10,7 +10,8 @@ import { Capture } from "../capture/capture.ts";
 import type { EpisodeEdit } from "../capture/episode-table.ts";
 import type { Config } from "../config/schema.ts";
 import { topicClasses } from "../config/topic-plan.ts";
-import { Ledger, type TopicCounts } from "../ledger/ledger.ts";
+import { Ledger } from "../ledger/ledger.ts";
+import { type SplitCounts, sumCounts, type TopicCounts } from "../model/accounting.ts";
 import type { Batch } from "../model/batch.ts";
 import type { Channel } from "../model/channel.ts";
 import type { BootAnchor, RawChunk } from "../model/chunk.ts";
@@ -46,7 +47,9 @@ export type StoreStatus = {
   readonly openEpisode: Episode | undefined;
   /** By rules that say so while an episode is open. */
   readonly ignoredFirings: number;
+  /** Of this boot. */
   readonly counts: readonly TopicCounts[];
+  readonly boots: readonly (SplitCounts & { readonly bootId: string })[];
   readonly losses: readonly Loss[];
   /** The present in log_time. */
   readonly nowNs: bigint;
@@ -170,6 +173,8 @@ function tick(): void {
   if (performance.now() - lastCommitMs >= config.ring.commit_ms) commit();
 }
 
+const countsOf = (bootId: string) => ledger.snapshot(ring.heldAmounts(bootId), bootId);
+
 serveCalls(parentPort, {
   opened: (): OpenedStore => ({
     channels: ring.channels,
@@ -185,7 +190,8 @@ serveCalls(parentPort, {
     ring: ring.status(),
     openEpisode: capture.openEpisode(),
     ignoredFirings: capture.ignoredFirings,
-    counts: ledger.snapshot(ring.heldAmounts()),
+    counts: countsOf(anchor.bootId),
+    boots: ledger.bootIds().map((bootId) => ({ bootId, ...sumCounts(countsOf(bootId)) })),
     losses: ledger.losses(0n, EVER_NS).slice(-STATUS_LOSSES_MAX),
     nowNs: nowNs(),
   }),

@@ -3,6 +3,7 @@
  * that cross the edges or mix wanted and unwanted topics are made anew. The file is whole or absent.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { FileAccounting } from "../model/accounting.ts";
 import { McapFile, profileOf } from "../ring/mcap-file.ts";
 import type { VideoFrames } from "../ring/video-window.ts";
 import { type ChunkSource, windowChunks } from "../ring/window.ts";
@@ -15,6 +16,8 @@ export type ExportOptions = {
   readonly signal: AbortSignal;
   /** Tells key frames, so that inter-coded video begins at one. */
   readonly videoFrames?: VideoFrames;
+  /** What is known of what is not in the source; read when the chunks have been. */
+  readonly accounting?: () => FileAccounting;
   /** How far log_time has come. */
   readonly onProgress?: (atNs: bigint) => void;
 };
@@ -28,6 +31,7 @@ export type McapExport = {
   readonly topics: Readonly<Record<string, number>>;
   /** Chunks that could not be read, with the reason. */
   readonly damaged: readonly string[];
+  readonly accounting: FileAccounting | undefined;
   /** Frames of each topic that are left out, for what they build on is not there. */
   readonly undecodable: Readonly<Record<string, number>>;
   /** Up to when nothing is missing that the daemon received; undefined: none runs, the range is what is on disk. */
@@ -63,6 +67,8 @@ export async function exportMcap(
     await nextTurn();
   }
   options.signal.throwIfAborted();
+  const accounting = options.accounting?.();
+  if (accounting !== undefined) file.addAccounting(accounting, damaged);
   const finished = file.finish();
   const topics: Record<string, number> = {};
   for (const [id, count] of file.counts) {
@@ -70,5 +76,14 @@ export async function exportMcap(
     topics[topic] = (topics[topic] ?? 0) + Number(count);
   }
   const messages = Object.values(topics).reduce((sum, count) => sum + count, 0);
-  return { path, ...finished, messages, topics, damaged, undecodable, completeUntilNs: source.completeUntilNs };
+  return {
+    path,
+    ...finished,
+    messages,
+    topics,
+    damaged,
+    undecodable,
+    accounting,
+    completeUntilNs: source.completeUntilNs,
+  };
 }

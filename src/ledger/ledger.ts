@@ -8,6 +8,7 @@
  * topic, and waiting losses merge.
  */
 import type Database from "better-sqlite3";
+import type { Counts, TopicCounts } from "../model/accounting.ts";
 import type { Amount, CountChange } from "../model/count-change.ts";
 import { type Loss, type LossReason, wasReceived } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
@@ -20,15 +21,6 @@ import { countFound, lostTopics, presumeLost, settleLost } from "./presumed-loss
 
 const TERMS = ["received", "inMemory", "stored", "reduced", "evicted"] as const;
 type Term = (typeof TERMS)[number];
-
-/** Of each term, messages and their payload: `stored` and `storedBytes`. Both identities hold for both. */
-export type TopicCounts = Readonly<Record<Term | `${Term}Bytes` | "held" | "heldBytes", number>> &
-  Readonly<Record<"evictable" | "evictableBytes", number>> & {
-    readonly topic: string;
-    /** By reason. */
-    readonly dropped: Readonly<Record<string, number>>;
-    readonly droppedBytes: Readonly<Record<string, number>>;
-  };
 
 /** A topic's messages in a chunk's row. */
 type CountedRow = Amount & { readonly bootId: string; readonly topic: string; readonly isQuarantined: boolean };
@@ -368,11 +360,23 @@ function readCounters(db: Db, bootId: string): Map<string, Counters> {
     byTopic.set(row.topic, counters);
   }
   type Drop = Amount & { readonly topic: string; readonly reason: LossReason };
-  for (const { topic, reason, count, bytes } of db
+  for (const { topic, reason, count, bytes = 0 } of db
     .prepare<[string], Drop>("SELECT * FROM drop_count WHERE boot_id = ?")
     .all(bootId))
     byTopic.get(topic)?.dropped.set(reason, { count, bytes });
   return byTopic;
+}
+
+/** Of a boot, or of all that ever filled the ring, from any connection to `ring.db`. What is in memory may be newer. */
+export function readTopicCounts(ring: Db, bootId?: string): (Counts & { readonly topic: string })[] {
+  const bootIds = ring.prepare<[], string>("SELECT DISTINCT boot_id FROM count").pluck().all();
+  const sums = new Map<string, Counters>();
+  for (const id of bootId === undefined ? bootIds : [bootId])
+    for (const [topic, counters] of readCounters(ring, id)) merge(sums, topic, counters);
+  return [...sums].map(([topic, counters]) => {
+    const { held, heldBytes, evictable, evictableBytes, ...counts } = toTopicCounts(topic, counters, NOTHING);
+    return counts;
+  });
 }
 
 function noCounters(): Counters {

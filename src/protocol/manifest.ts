@@ -6,6 +6,7 @@
  * size and hash, which a file cannot say of itself.
  */
 import { z } from "zod";
+import type { FileAccounting } from "../model/accounting.ts";
 import type { BatchKind } from "../model/batch.ts";
 import type { ClockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
@@ -60,6 +61,8 @@ export type Manifest = {
   readonly episode: Episode;
   /** Of the episode's boot, as known when this was written: its times are log_time. undefined: older than format 2. */
   readonly clock?: ClockWords | undefined;
+  /** Of each topic in the episode's boot, when this was written. undefined: older than format 2. */
+  readonly counters?: FileAccounting["counters"] | undefined;
   /** Of a `meta` batch: every MCAP batch. Of an MCAP batch: itself. */
   readonly batches: readonly ManifestBatch[];
   readonly previews: readonly ManifestPreview[];
@@ -154,6 +157,27 @@ const episodeFromWire = z
     ...{ ...same, bootId: boot_id, startNs: start_time, endNs: end_time, isInterrupted: is_interrupted },
   }));
 
+const number = z.number();
+const byReason = z.record(z.string(), number);
+const counters = z
+  .object({
+    ...{ topic: z.string(), received: number, received_bytes: number, in_memory: number, in_memory_bytes: number },
+    ...{ stored: number, stored_bytes: number, reduced: number, reduced_bytes: number, evicted: number },
+    ...{ evicted_bytes: number, dropped: byReason, dropped_bytes: byReason },
+  })
+  .transform(({ received_bytes, in_memory, in_memory_bytes, stored_bytes, reduced_bytes, evicted_bytes, ...same }) => {
+    const { dropped_bytes: droppedBytes, ...rest } = same;
+    const bytes = { receivedBytes: received_bytes, inMemoryBytes: in_memory_bytes, storedBytes: stored_bytes };
+    return {
+      ...rest,
+      ...bytes,
+      inMemory: in_memory,
+      reducedBytes: reduced_bytes,
+      evictedBytes: evicted_bytes,
+      droppedBytes,
+    };
+  });
+
 const clock = z
   .object({
     boot_id: z.string(),
@@ -215,6 +239,7 @@ const manifestFromWire = z
     created_time: instant,
     episode: episodeFromWire,
     clock: clock.optional(),
+    counters: z.array(counters).optional(),
     batches: z.array(batch),
     previews: z.array(preview),
   })

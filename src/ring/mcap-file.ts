@@ -12,11 +12,13 @@ import { createHash } from "node:crypto";
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { McapRecordBuilder, type McapTypes, Opcode } from "@mcap/core";
+import type { FileAccounting } from "../model/accounting.ts";
 import type { Channel, Schema } from "../model/channel.ts";
 import { assert } from "../std/assert.ts";
 import { PART_SUFFIX, renameDurably } from "../std/durable-file.ts";
 import { failpoint } from "../std/failpoint.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
+import { toWire } from "../std/wire.ts";
 
 /** log_time and offset in the body of each message of a channel, in the body's order. */
 type MessageOffsets = readonly (readonly [logTimeNs: bigint, offset: bigint])[];
@@ -111,6 +113,12 @@ export class McapFile {
     const offset = this.#position;
     this.#builder.writeMetadata({ name, metadata: new Map(metadata) });
     this.#metadata.push({ name, offset, length: this.#flush() });
+  }
+
+  /** What is not in it. Each value is JSON, in the words of the wire; `unreadable`: chunks that were gone or damaged. */
+  addAccounting({ losses, counters }: FileAccounting, unreadable: readonly string[]): void {
+    const parts = Object.entries({ losses: toWire(losses), counters: toWire(counters), unreadable_chunks: unreadable });
+    this.addMetadata("lode:accounting", new Map(parts.map(([key, value]) => [key, JSON.stringify(value)])));
   }
 
   /** The file is durable under its name when this returns. */

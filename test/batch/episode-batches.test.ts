@@ -6,7 +6,8 @@ import sharp from "sharp";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { BatchStore, createBatchTables } from "../../src/batch/batch-store.ts";
 import { batchPriority, type EpisodeBatchesResult } from "../../src/batch/episode-batches.ts";
-import { openDatabase } from "../../src/store/database.ts";
+import { readTopicCounts } from "../../src/ledger/ledger.ts";
+import { openDatabase, openDatabaseForReading } from "../../src/store/database.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { CAMERA, channel, LIGHT, Rig } from "../ring/ring-rig.ts";
 import { openWithLibrary, readWithLibrary } from "../support/mcap-library-reader.ts";
@@ -400,4 +401,35 @@ test("manifests go first, then failures' light topics, then their frames nearest
   ];
   expect(order).toEqual(order.toSorted((a, b) => b - a));
   expect(new Set(order).size).toBe(order.length);
+});
+
+test("every file says what was lost around it and where its topics' messages are, local ones left out", async () => {
+  const losses = [
+    { topic: IMU.topic, reason: "sequence_gap", startNs: at(7), endNs: at(8), count: 3, bytes: undefined },
+    { topic: IMU.topic, reason: "rate_drop", startNs: at(7), endNs: at(8), count: undefined, bytes: undefined },
+    { topic: SECRET.topic, reason: "queue_full", startNs: at(7), endNs: at(8), count: 1, bytes: 1 },
+  ] as const;
+  const db = openDatabaseForReading(join(rig.folder, "ring.db"));
+  const counters = readTopicCounts(db, "boot-1");
+  db.close();
+  expect(counters.map(({ topic }) => topic)).toContain(SECRET.topic);
+  const { batches, episode } = await write(rig, { losses, counters });
+  const public_ = counters.filter(({ topic }) => topic !== SECRET.topic);
+  for (const { kind, path } of batches) {
+    if (kind === "meta") {
+      expect(parse(readFileSync(path)).counters).toEqual(public_);
+      continue;
+    }
+    const metadata = readMcapBySpec(path).metadata.get("lode:accounting");
+    const told = (key: string): unknown => JSON.parse(metadata?.get(key) ?? "");
+    expect(told("losses")).toMatchObject([
+      { topic: IMU.topic, reason: "sequence_gap", count: 3 },
+      { topic: IMU.topic, reason: "rate_drop" },
+    ]);
+    expect(told("counters")).toHaveLength(public_.length);
+    expect(told("unreadable_chunks")).toEqual([]);
+  }
+  const imu = episode.completeness.find(({ topic }) => topic === IMU.topic);
+  expect(imu?.dropped).toEqual({ sequence_gap: 3 });
+  expect(imu?.gaps.map(({ reason }) => reason)).toEqual(["sequence_gap", "rate_drop"]);
 });

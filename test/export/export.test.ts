@@ -8,7 +8,9 @@ import { exportCsv } from "../../src/export/export-csv.ts";
 import { type ExportOptions, exportMcap } from "../../src/export/export-mcap.ts";
 import { flatten } from "../../src/export/flatten.ts";
 import { McapSource } from "../../src/export/mcap-source.ts";
+import { readTopicCounts } from "../../src/ledger/ledger.ts";
 import type { Channel, Schema } from "../../src/model/channel.ts";
+import { openDatabaseForReading } from "../../src/store/database.ts";
 import {
   at,
   EPISODE,
@@ -210,4 +212,29 @@ test("names that are not distinct do not name columns", () => {
     ...{ "name[0]": "a", "name[1]": "a", "position[0]": "1", "position[1]": "2" },
     ...{ "nested.on": "true", "nested.list[0].x": "1" },
   });
+});
+
+test("an export says what was lost in its range, which chunks could not be read, and where its topics' messages are", async () => {
+  using reader = rig.open();
+  const losses = [
+    { topic: "", reason: "crash", startNs: at(9), endNs: at(9.5), count: undefined, bytes: undefined },
+  ] as const;
+  const db = openDatabaseForReading(join(rig.folder, "ring.db"));
+  const counters = readTopicCounts(db);
+  db.close();
+  const path = join(folder, "told.mcap");
+  const result = await exportMcap(reader, path, options({ accounting: () => ({ losses, counters }) }));
+  expect(result.accounting).toEqual({ losses, counters });
+  const metadata = readMcapBySpec(path).metadata.get("lode:accounting");
+  const told = (key: string): unknown => JSON.parse(metadata?.get(key) ?? "");
+  expect(told("losses")).toMatchObject([{ topic: "", reason: "crash" }]);
+  expect(told("counters")).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({
+        topic: JOINTS.topic,
+        received: rig.sent.filter(({ channelId }) => channelId === JOINTS.id).length,
+      }),
+    ]),
+  );
+  expect(told("unreadable_chunks")).toEqual([]);
 });

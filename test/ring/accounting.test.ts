@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { TopicCounts } from "../../src/ledger/ledger.ts";
+import type { TopicCounts } from "../../src/model/accounting.ts";
 import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-io.ts";
 import { auditRing } from "../support/audit.ts";
 import { brokenIdentities, channel, LIGHT, MS, noise, Rig, type RigOptions, topicClass } from "./ring-rig.ts";
