@@ -82,6 +82,22 @@ export class BatchStore {
       .immediate();
   }
 
+  /** A batch whose row is lost, as it is found again; a row that is there stays as it is. */
+  adopt({ path, quarantineReason, ...batch }: Batch): void {
+    this.#db
+      .prepare(
+        `INSERT OR IGNORE INTO batch (id, episode_id, boot_id, kind, batch_index, file_name, size_bytes, sha256, media_type,
+           start_ns, end_ns, priority, created_ns, state, quarantine_reason) VALUES (:id, :episodeId, :bootId, :kind,
+           :index, :fileName, :sizeBytes, :sha256, :mediaType, :startNs, :endNs, :priority, :createdNs, :state, :reason)`,
+      )
+      .run({ ...batch, fileName: basename(path), reason: quarantineReason ?? null });
+  }
+
+  /** A row names the file. */
+  hasFile(fileName: string): boolean {
+    return this.#db.prepare("SELECT 1 FROM batch WHERE file_name = ?").get(fileName) !== undefined;
+  }
+
   hasEpisode(episodeId: string): boolean {
     return this.#db.prepare("SELECT 1 FROM batch WHERE episode_id = ? LIMIT 1").get(episodeId) !== undefined;
   }

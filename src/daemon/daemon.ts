@@ -30,7 +30,8 @@ import { readBootAnchor } from "./boot-anchor.ts";
 import { ClockWatch, LOOK_MS } from "./clock-watch.ts";
 import { DaemonCommands } from "./daemon-commands.ts";
 import type { IngestThreadData } from "./ingest-thread.ts";
-import { batchFolder, forgetOldEpisodes, makeDataFolder, openJournal } from "./journal.ts";
+import { batchFolder, forgetOldEpisodes, makeDataFolder } from "./journal.ts";
+import { openSoundJournal } from "./journal-mend.ts";
 import type { StoreNote } from "./ports.ts";
 import type { ReaderThreadData, WriteBatchesRequest } from "./reader-thread.ts";
 import { checkRuleFields, parseRuleFiles, readRuleFiles } from "./rule-files.ts";
@@ -116,7 +117,7 @@ export class Daemon {
     const lock = FolderLock.open(config.ring.folder);
     const ends: (() => unknown)[] = [() => lock[Symbol.dispose]()];
     try {
-      const journal = openJournal(config.ring.folder);
+      const journal = openSoundJournal(config.ring.folder, deps.log, systemClock.wallNs());
       ends.push(() => journal.close());
       const clocks = new BootClocks(journal);
       const anchor = clocks.keep(readBootAnchor(systemClock));

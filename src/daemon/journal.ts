@@ -20,8 +20,10 @@ function createJournal(db: Db): void {
   createUploadTables(db);
 }
 
-export function openJournal(folder: string): Db {
-  return openDatabase(join(folder, "journal.db"), [createJournal, toJournalFormat2]);
+export const JOURNAL_FILE = "journal.db";
+
+export function openJournal(folder: string, name = JOURNAL_FILE): Db {
+  return openDatabase(join(folder, name), [createJournal, toJournalFormat2]);
 }
 
 /** Episodes of which everything is home and deleted here; their rows are for looking back only. */

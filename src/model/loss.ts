@@ -13,6 +13,7 @@ export type LossReason =
   | "corrupt_chunk" // stored and damaged since
   | "unindexed" // stored, and not found again yet by the rebuild of a damaged ring.db
   | "damaged_ring" // a damaged ring.db held it, and nothing else did
+  | "damaged_journal" // rows of episodes, batches or losses that could not be read any more
   | "corrupt_batch"
   | "no_key_frame" // video that is in the ring, but not in an episode's files: what it builds on is not there
   | "evicted_unsent"; // a batch went before its receipt

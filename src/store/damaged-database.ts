@@ -119,7 +119,8 @@ function insertIfFit(insert: { run(values: unknown): unknown }, row: unknown): v
   }
 }
 
-function isUnreadable(error: unknown): boolean {
+/** SQLite cannot make rows of it; "SQL logic error" is what a schema that makes no sense amounts to. */
+export function isUnreadable(error: unknown): boolean {
   return /^SQLITE_(CORRUPT|NOTADB|IOERR|ERROR)/.test(codeOf(error));
 }
 
