@@ -22,8 +22,6 @@ const BUSY_BYTES_PER_S = 64 * 1024;
 /** A live chunk is closed at this age, so that group commit and all stay within a second. */
 const CHUNK_AGE_MS_MAX = 500;
 const CHUNK_SPAN_NS_MAX = 1_000_000_000n;
-/** lz4 gains nothing from longer runs of small messages; a busy channel wants few rows. */
-const SHARED_BYTES_MAX = 256 * 1024;
 
 export type ChunkBuilderOptions = {
   readonly pool: BufferPool;
@@ -48,7 +46,6 @@ type Group = {
   readonly topicClass: TopicClass;
   readonly isLocal: boolean;
   readonly kind: "full" | "baseline";
-  readonly bytesMax: number;
   bytes: Uint8Array;
   view: DataView;
   sizeBytes: number;
@@ -172,7 +169,7 @@ export class ChunkBuilder {
   #cut(group: Group, logTimeNs: bigint): void {
     const capacity = logTimeNs < group.spanEndNs ? group.bytes.length : 0;
     this.#close(group);
-    group.expectedBytes = Math.max(group.expectedBytes, Math.min(capacity * 2, group.bytesMax));
+    group.expectedBytes = Math.max(group.expectedBytes, Math.min(capacity * 2, BUFFER_BYTES_MAX));
   }
 
   #close(group: Group): void {
@@ -189,7 +186,7 @@ export class ChunkBuilder {
     group.bytes = NO_BYTES;
     group.view = NO_VIEW;
     group.sizeBytes = 0;
-    group.expectedBytes = Math.min(sizeBytes * 1.25, group.bytesMax);
+    group.expectedBytes = Math.min(sizeBytes * 1.25, BUFFER_BYTES_MAX);
     this.#options.onChunk({ buffer, sizeBytes, className: topicClass.name, isLocal, kind, startNs, endNs, channels });
   }
 
@@ -203,7 +200,7 @@ export class ChunkBuilder {
       if (closed === track.sharedGroup) {
         if (bytes / seconds <= BUSY_BYTES_PER_S) continue;
         track.group = this.#group(`channel ${channelId}`, topicClass, isLocal, "full");
-        track.group.expectedBytes = Math.min(bytes * 1.25, track.group.bytesMax);
+        track.group.expectedBytes = Math.min(bytes * 1.25, BUFFER_BYTES_MAX);
       } else if (bytes / seconds < BUSY_BYTES_PER_S / 2) track.group = track.sharedGroup;
     }
   }
@@ -212,9 +209,7 @@ export class ChunkBuilder {
     const key = `${name}|${topicClass.name}|${isLocal}|${kind}`;
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
-    const isShared = name === "shared" && topicClass.tier === "disk";
     const group: Group = {
-      bytesMax: isShared ? SHARED_BYTES_MAX : BUFFER_BYTES_MAX,
       ...{ topicClass, isLocal, kind, bytes: NO_BYTES, view: NO_VIEW, sizeBytes: 0 },
       ...{ expectedBytes: BUFFER_BYTES_MIN, startNs: 0n, endNs: 0n, spanEndNs: 0n, tallies: [] },
     };
