@@ -6,6 +6,8 @@ import { join, resolve } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openJournal } from "../../src/daemon/journal.ts";
+import { readRecord, recordOffsets, viewOf } from "../../src/ring/message-record.ts";
+import { bodyOf, windowChunks } from "../../src/ring/window.ts";
 import { Rig } from "../ring/ring-rig.ts";
 import { Child } from "../support/child.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
@@ -87,4 +89,20 @@ test.for(["database.migrating", "database.migrating:2"])("a kill at %s leaves th
   for (const file of migrated) expect(versionOf(folder, file)).toBe(2);
   open(folder)[Symbol.dispose]();
   expect(listFolder(folder)).toMatchObject({ messages: kept("format-1").messages });
+});
+
+test("a window over a folder of format 1, which has messages in two chunks, has each of them once", () => {
+  using rig = open(unpack("format-1"));
+  using reader = rig.open();
+  const range = { startNs: 0n, endNs: 2n ** 62n };
+  const nameOf = (bytes: Uint8Array, bootId: string): string[] => {
+    const body = viewOf(bytes);
+    const messages = [...recordOffsets(body)].map((offset) => readRecord(body, offset, bootId));
+    return messages.map(({ channelId, sequence, logTimeNs }) => `${channelId} ${sequence} ${logTimeNs}`);
+  };
+  const inChunks = [...reader.chunks(range)].flatMap((chunk) => nameOf(reader.decompress(chunk), ""));
+  const query = { ...range, wants: () => true, isCut: () => true, onDamaged: () => expect.unreachable() };
+  const inWindow = [...windowChunks(reader, query)].flatMap((chunk) => nameOf(bodyOf(chunk), ""));
+  expect(inChunks.length).toBeGreaterThan(new Set(inChunks).size); // the control
+  expect(inWindow.toSorted()).toEqual([...new Set(inChunks)].toSorted());
 });

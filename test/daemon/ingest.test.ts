@@ -10,6 +10,7 @@ import { ChunkBuilder } from "../../src/ring/chunk-builder.ts";
 import { systemClock } from "../../src/std/clock.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { Trigger } from "../../src/trigger/trigger.ts";
+import { accessUnits, cdrMessage, KEY_DISTANCE, VIDEO_TYPES } from "../support/video.ts";
 
 const LIGHT: TopicClass = {
   ...{ name: "light", rank: 0, baselineHz: 0, memoryMs: 0, memoryBytesMax: 0 },
@@ -128,4 +129,35 @@ test("what a ROS 1 publisher numbered and the bridge left out is a row, what cam
   expect(lossesOf(sent)).toMatchObject([{ topic: "/a", reason: "oversized_frame", count: 1 }]);
   publish(206, 100);
   expect(lossesOf(sent).slice(1)).toMatchObject([{ topic: "/a", reason: "sequence_gap", count: 4, bytes: undefined }]);
+});
+
+test("of an H.264 topic key frames are told before their chunk, and they alone are in the baseline", () => {
+  const sent: IngestToStore[] = [];
+  const builder = new ChunkBuilder({
+    pool: new BufferPool(1e7),
+    onChunk: (chunk) => sent.push({ kind: "chunk", chunk }),
+    onDrop: () => {},
+  });
+  const camera: TopicClass = { ...LIGHT, name: "camera", tier: "memory", baselineHz: 1000, memoryMs: 1e4 };
+  const planTopic = () => ({ topicClass: camera, isOnDemand: false, isLocal: false });
+  const { ingest } = open({ builder, planTopic, send: (note) => sent.push(note) });
+  const type = "foxglove_msgs/msg/CompressedVideo";
+  const handle = ingest.openTopic({ ...announce("/video", type), schemaText: VIDEO_TYPES[type] });
+  const units = accessUnits("h264");
+  const startNs = systemClock.monotonicNs();
+  for (const [index, unit] of units.entries())
+    ingest.onBytes(handle, cdrMessage(type, "h264", unit), startNs + BigInt(index) * 10_000_000n);
+  builder.flushAll();
+  const keys = units.length / KEY_DISTANCE;
+  expect(sent.filter(({ kind }) => kind === "key_frame")).toHaveLength(keys);
+  expect(sent.findLastIndex(({ kind }) => kind === "key_frame")).toBeLessThan(
+    sent.findIndex((note) => note.kind === "chunk" && note.chunk.kind === "baseline"),
+  );
+  const countOf = (kind: string) =>
+    sent.reduce(
+      (sum, note) =>
+        sum + (note.kind === "chunk" && note.chunk.kind === kind ? (note.chunk.channels[0]?.count ?? 0) : 0),
+      0,
+    );
+  expect([countOf("baseline"), countOf("full")]).toEqual([keys, units.length - keys]);
 });
