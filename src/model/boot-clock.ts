@@ -70,29 +70,34 @@ export function clockMetadata(
 
 /** The best that is known: the log_time itself where nothing tells the true time, later by the sleeps before it. */
 export function trueTimeNs(clock: BootClock, logNs: bigint): bigint {
-  return logNs + (piecesOf(clock).findLast(({ startNs }) => startNs <= logNs)?.shiftNs ?? 0n);
+  const piece = piecesOf(clock, sleepsOf(clock)).findLast(({ startNs }) => startNs <= logNs);
+  return logNs + (piece?.shiftNs ?? 0n);
 }
 
 /** A stretch of a boot, in its log_time; both ends belong to it. */
 export type BootRange = { readonly bootId: string; readonly startNs: bigint; readonly endNs: bigint };
 
-/** Where a range of true time lies in each boot, in the order of the boots. */
+/**
+ * Where a range of true time lies in each boot, in the order of the boots. Of a boot whose true time nothing tells, it
+ * is where its wall showed these times: twice, if it was set back.
+ */
 export function logTimeRanges(clocks: readonly BootClock[], startNs: bigint, endNs: bigint): BootRange[] {
   return clocks.flatMap((clock) => {
-    const pieces = piecesOf(clock);
-    const touched = pieces.filter(
-      (piece) => piece.startNs + piece.shiftNs <= endNs && piece.endNs + piece.shiftNs >= startNs,
-    );
-    const [first] = touched;
-    const last = touched.at(-1);
-    if (first === undefined || last === undefined) return [];
-    return [{ bootId: clock.bootId, startNs: nearest(first, startNs), endNs: nearest(last, endNs) }];
+    const ranges: BootRange[] = [];
+    for (const piece of piecesOf(clock, clock.truth === undefined ? clock.steps : sleepsOf(clock))) {
+      if (piece.startNs + piece.shiftNs > endNs || piece.endNs + piece.shiftNs < startNs) continue;
+      const range = { bootId: clock.bootId, startNs: nearest(piece, startNs), endNs: nearest(piece, endNs) };
+      const last = ranges.at(-1);
+      if (last?.endNs === range.startNs - 1n) ranges[ranges.length - 1] = { ...last, endNs: range.endNs };
+      else ranges.push(range);
+    }
+    return ranges;
   });
 }
 
-/** The log_time of a true time, or the end of the piece that is nearest to it. */
-function nearest({ startNs, endNs, shiftNs }: Piece, trueNs: bigint): bigint {
-  const logNs = trueNs - shiftNs;
+/** The log_time of a time, or the end of the piece that is nearest to it. */
+function nearest({ startNs, endNs, shiftNs }: Piece, timeNs: bigint): bigint {
+  const logNs = timeNs - shiftNs;
   if (logNs < startNs) return startNs;
   return logNs > endNs ? endNs : logNs;
 }
@@ -101,17 +106,15 @@ type Piece = { readonly startNs: bigint; readonly endNs: bigint; readonly shiftN
 
 const FOREVER_NS = 2n ** 62n;
 
-/** Between sleeps true time is log_time and one number; a sleep adds to it. */
-function piecesOf({ correctionNs = 0n, steps }: BootClock): Piece[] {
-  const sleeps = steps.filter(({ kind }) => kind === "suspend");
+const sleepsOf = ({ steps }: BootClock): ClockStep[] => steps.filter(({ kind }) => kind === "suspend");
+
+/** Between such steps time is log_time and one number; each adds to it. */
+function piecesOf({ correctionNs = 0n }: BootClock, steps: readonly ClockStep[]): Piece[] {
+  const starts = [{ atNs: -FOREVER_NS, stepMs: 0 }, ...steps];
   let shiftNs = correctionNs;
-  const pieces: Piece[] = [
-    { startNs: -FOREVER_NS, endNs: sleeps[0] === undefined ? FOREVER_NS : sleeps[0].atNs - 1n, shiftNs },
-  ];
-  for (const [index, { atNs, stepMs }] of sleeps.entries()) {
+  return starts.map(({ atNs, stepMs }, index) => {
     shiftNs += BigInt(Math.round(stepMs * 1e6));
-    const next = sleeps[index + 1];
-    pieces.push({ startNs: atNs, endNs: next === undefined ? FOREVER_NS : next.atNs - 1n, shiftNs });
-  }
-  return pieces;
+    const nextNs = starts[index + 1]?.atNs;
+    return { startNs: atNs, endNs: nextNs === undefined ? FOREVER_NS : nextNs - 1n, shiftNs };
+  });
 }
