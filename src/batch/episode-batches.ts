@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FileAccounting } from "../model/accounting.ts";
 import type { Batch, BatchKind } from "../model/batch.ts";
-import { CLOCK_METADATA, type ClockWords, clockMetadata } from "../model/boot-clock.ts";
+import { type ClockWords, clockMetadata, clockMetadataName } from "../model/boot-clock.ts";
 import type { Channel } from "../model/channel.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
@@ -209,7 +209,7 @@ class BatchWriter {
     file.addMetadata("lode:episode", episodeMetadata(this.#episode, this.#options.robot));
     const { clock, unreadable } = this.#options;
     file.addAccounting(this.#options, unreadable);
-    if (clock !== undefined) file.addMetadata(CLOCK_METADATA, clockMetadata(clock, false));
+    if (clock !== undefined) file.addMetadata(clockMetadataName(clock.bootId), clockMetadata(clock, false));
     this.#add(path, { ...described, ...file.finish() });
   }
 

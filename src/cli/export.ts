@@ -1,14 +1,16 @@
 /** `lode export`: a range of the ring, an episode, or files that a receiver got, as MCAP or CSV. */
 import { dirname, resolve } from "node:path";
+import { trueNowNs } from "../daemon/boot-anchor.ts";
 import { type ExportSource, openExportSource } from "../daemon/export-source.ts";
+import { readClocks } from "../daemon/journal.ts";
 import { ChannelReader } from "../decode/channel-reader.ts";
 import { exportCsv } from "../export/export-csv.ts";
 import { type ExportOptions, exportMcap } from "../export/export-mcap.ts";
+import { type BootClock, trueTimeNs } from "../model/boot-clock.ts";
 import type { Loss } from "../model/loss.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import { compileGlobs } from "../std/glob.ts";
-import { earliest } from "../std/nanoseconds.ts";
 import { formatBytes, parseTimeNs } from "../std/time-text.ts";
 import { formatTimeNs } from "../std/wire.ts";
 import { type CommonOptions, interruptSignal, readConfig, say } from "./command.ts";
@@ -19,26 +21,30 @@ export type ExportCommandOptions = CommonOptions & {
   readonly to?: string;
   readonly topics?: readonly string[];
   readonly format: string;
+  readonly corrected?: boolean;
   readonly output: string;
 };
 
 export async function runExport(ids: readonly string[], options: ExportCommandOptions): Promise<void> {
   const { ring, telemetry } = readConfig(options).config;
-  const nowNs = systemClock.wallNs();
+  const isBounded = options.from !== undefined || options.to !== undefined;
+  const nowNs = isBounded ? trueNowNs(readClocks(ring.folder), systemClock) : systemClock.wallNs();
   const startNs = options.from === undefined ? undefined : parseTimeNs(options.from, nowNs);
   const endNs = options.to === undefined ? undefined : parseTimeNs(options.to, nowNs);
   if (startNs !== undefined && endNs !== undefined && endNs < startNs)
     throw new Fault("bad_time", `--to ${options.to} is before --from ${options.from}.`, "Swap them.");
   const topics = options.topics ?? ["**"];
   const place = { folder: ring.folder, socket: telemetry.socket, spoolFolder: dirname(resolve(options.output)) };
-  const { source, accounting, ...range } = await openExportSource(ids, place, { startNs, endNs }, topics);
+  const { source, parts, clocks, accounting } = await openExportSource(ids, place, { startNs, endNs }, topics);
   using opened = source;
-  using progress = new Progress(range.startNs, earliest(range.endNs, nowNs));
+  const isCorrected = options.corrected === true;
+  if (isCorrected && !clocks.some(({ truth }) => truth !== undefined)) throw nothingKnown();
+  using progress = new Progress(startNs ?? parts[0]?.startNs ?? 0n, endNs ?? nowNs);
   const reader = new ChannelReader();
   const followed = { signal: interruptSignal(), onProgress: progress.at, videoFrames: reader.videoFrames };
   const wantsTopic = compileGlobs(topics);
   const known = accounting === undefined ? {} : { accounting: () => accounting(wantsTopic) };
-  const wanted: ExportOptions = { ...range, wantsTopic, ...known, ...followed };
+  const wanted: ExportOptions = { parts, clocks, isCorrected, wantsTopic, ...known, ...followed };
   if (options.format === "csv") return await exportTables(opened, wanted, options);
   if (options.format !== "mcap")
     throw new Fault("bad_usage", `"${options.format}" is no format.`, "Use --format mcap or csv.");
@@ -48,7 +54,7 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
     options,
     result,
     () =>
-      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}${losses(result.accounting?.losses ?? [])}${leftOut(result.undecodable)}${reach(result.completeUntilNs, range.endNs)}`,
+      `${result.path}: ${result.messages} messages on ${Object.keys(result.topics).length} topics, ${formatBytes(result.sizeBytes)}${damage(result.damaged)}${losses(result.accounting?.losses ?? [])}${leftOut(result.undecodable)}${reach(result.completeUntilNs, clocks.at(-1), endNs)}`,
   );
 }
 
@@ -91,9 +97,18 @@ function leftOut(undecodable: Readonly<Record<string, number>>): string {
   return counts.length === 0 ? "" : `\nFrames left out, the key frame before them is not there: ${counts.join(", ")}.`;
 }
 
-function reach(completeUntilNs: bigint | undefined, endNs: bigint): string {
-  if (completeUntilNs === undefined || completeUntilNs >= endNs) return "";
-  return `\nComplete up to ${formatTimeNs(completeUntilNs)}.`;
+function reach(untilNs: bigint | undefined, clock: BootClock | undefined, endNs: bigint | undefined): string {
+  if (untilNs === undefined) return "";
+  const trueNs = clock === undefined ? untilNs : trueTimeNs(clock, untilNs);
+  return endNs === undefined || trueNs >= endNs ? "" : `\nComplete up to ${formatTimeNs(trueNs)}.`;
+}
+
+function nothingKnown(): Fault {
+  return new Fault(
+    "nothing_known",
+    "Nothing tells the true time of what is to be exported.",
+    "`lode status` says what is known of the clocks; a received file says it in its metadata records lode:clock:BOOT.",
+  );
 }
 
 function nothingThere(path: string, topics: readonly string[]): Fault {

@@ -91,6 +91,7 @@ command(
   .option("--to <time>", "the same, or now")
   .option("--topics <glob...>", "only these topics")
   .option("--format <format>", "mcap or csv", "mcap")
+  .option("--corrected", "true times in place of log_time, where a clock was wrong (publish_time stays)")
   .requiredOption("-o, --output <path>", "a file (mcap) or a folder (csv)")
   .action((ids: string[], options: ExportCommandOptions) =>
     finish(options, async () => (await import("./export.ts")).runExport(ids, options)),

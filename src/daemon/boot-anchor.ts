@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { type BootClock, trueTimeNs } from "../model/boot-clock.ts";
 import type { BootAnchor } from "../model/chunk.ts";
 import type { Clock } from "../std/clock.ts";
 import { uuidV7 } from "../std/uuid.ts";
@@ -31,6 +32,13 @@ function readBootId(wallNs: bigint): string {
   } catch {
     return uuidV7(Number(wallNs / 1_000_000n)); // no Linux /proc: every start counts as a boot
   }
+}
+
+/** The present as far as it is known: what the wall shows, unless the true time of this boot is known better. */
+export function trueNowNs(clocks: readonly BootClock[], clock: Clock): bigint {
+  const { bootId, wallNs, monotonicNs } = readBootAnchor(clock);
+  const boot = clocks.find((known) => known.bootId === bootId);
+  return boot?.truth === undefined ? wallNs : trueTimeNs(boot, logTimeNs(boot, monotonicNs));
 }
 
 /** The log_time of a monotonic instant. */

@@ -9,28 +9,34 @@ import { join, resolve } from "node:path";
 import { BatchStore } from "../batch/batch-store.ts";
 import { EpisodeTable } from "../capture/episode-table.ts";
 import { streamFromDaemon } from "../control/client.ts";
+import type { ExportPart } from "../export/export-mcap.ts";
 import { McapSource } from "../export/mcap-source.ts";
 import { readLosses, readTopicCounts } from "../ledger/ledger.ts";
 import type { FileAccounting } from "../model/accounting.ts";
+import { type BootClock, type BootRange, logTimeRanges } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import { MemorySpool } from "../ring/memory-spool.ts";
 import { RingReader } from "../ring/ring-reader.ts";
 import { Fault } from "../std/fault.ts";
+import { earliest, latest } from "../std/nanoseconds.ts";
 import { openDatabaseForReading } from "../store/database.ts";
 import { silentLog } from "../telemetry/log.ts";
-import { batchFolder } from "./journal.ts";
+import { batchFolder, openJournalForReading, readClocks } from "./journal.ts";
 
-/** Ends that a person gave; what is left open is the source's own. */
+/** Ends that a person gave, in true time; what is left open is the source's own. */
 export type ExportRange = { readonly startNs: bigint | undefined; readonly endNs: bigint | undefined };
 export type ExportSource = {
   readonly source: RingReader | McapSource;
-  readonly startNs: bigint;
-  readonly endNs: bigint;
-  /** What the ledger says of the range; undefined: there is none beside the files. */
+  /** In log_time, boot by boot. */
+  readonly parts: readonly ExportPart[];
+  /** Of the boots in it, as far as they are known. */
+  readonly clocks: readonly BootClock[];
+  /** What the ledger says of the parts; undefined: there is none beside the files. */
   readonly accounting: ((wantsTopic: (topic: string) => boolean) => FileAccounting) | undefined;
 };
 
-const EVER = { startNs: 0n, endNs: 2n ** 63n - 1n };
+const EVER_NS = 2n ** 62n;
+const EVER = { startNs: 0n, endNs: EVER_NS };
 
 /** Where the ring lies, where its daemon answers if one runs, and where there is room beside the export. */
 export type ExportPlace = { readonly folder: string; readonly socket: string; readonly spoolFolder: string };
@@ -43,12 +49,10 @@ export async function openExportSource(
   topics: readonly string[],
 ): Promise<ExportSource> {
   const { folder } = place;
-  const within = (whole: { startNs: bigint; endNs: bigint }) => ({
-    startNs: given.startNs ?? whole.startNs,
-    endNs: given.endNs ?? whole.endNs,
-  });
-  if (ids.length > 0 && ids.every((id) => existsSync(id)))
-    return { source: await McapSource.open(ids), ...within(EVER), accounting: undefined };
+  if (ids.length > 0 && ids.every((id) => existsSync(id))) {
+    const part = { startNs: given.startNs ?? EVER.startNs, endNs: given.endNs ?? EVER.endNs };
+    return { source: await McapSource.open(ids), parts: [part], clocks: [], accounting: undefined };
+  }
   if (!existsSync(join(folder, "ring.db")))
     throw new Fault(
       "no_ring",
@@ -65,37 +69,50 @@ export async function openExportSource(
   if (id === undefined) {
     if (given.startNs === undefined)
       throw new Fault("bad_usage", "What is to be exported?", "Name an episode, .mcap files, or --from and --to.");
-    return await openRing(place, within(EVER), topics);
+    return await openRing(place, given, readClocks(folder), topics);
   }
   const { episode, files } = findEpisode(folder, id);
+  const known = readClocks(folder).filter(({ bootId }) => bootId === episode.bootId);
+  const parts = partsOf([known[0] ?? unknownClock(episode.bootId)], given).map((part) => ({
+    ...part,
+    startNs: latest(part.startNs, episode.startNs),
+    endNs: earliest(part.endNs, episode.endNs),
+  }));
   // Batches that still wait here are whole whatever the ring has evicted since.
-  if (files.length > 0)
-    return { source: await McapSource.open(files), ...within(EVER), accounting: accountingOf(folder, episode) };
-  return await openRing(place, within(episode), topics);
+  const told = { parts, clocks: known, accounting: accountingOf(folder, parts) };
+  if (files.length > 0) return { source: await McapSource.open(files, episode.bootId), ...told };
+  const memory = await readMemoryTier(place, parts, topics);
+  return { source: RingReader.open(folder, { memory }), ...told };
 }
 
 async function openRing(
   place: ExportPlace,
-  range: { readonly startNs: bigint; readonly endNs: bigint },
+  given: ExportRange,
+  clocks: readonly BootClock[],
   topics: readonly string[],
 ): Promise<ExportSource> {
-  const memory = await readMemoryTier(place, range, topics);
-  return { source: RingReader.open(place.folder, { memory }), ...range, accounting: accountingOf(place.folder, range) };
+  const present = clocks.slice(-1); // only that boot can be in memory
+  const memory = await readMemoryTier(place, partsOf(present, given), topics);
+  const source = RingReader.open(place.folder, { memory });
+  const boots = source.bootIds().map((bootId) => clocks.find((one) => one.bootId === bootId) ?? unknownClock(bootId));
+  const parts = partsOf(boots, given);
+  return { source, parts, clocks, accounting: accountingOf(place.folder, parts) };
 }
 
-type LedgerRange = { readonly startNs: bigint; readonly endNs: bigint; readonly bootId?: string };
-
 /** Read when it is asked for: losses are told late. */
-function accountingOf(folder: string, { startNs, endNs, bootId }: LedgerRange): ExportSource["accounting"] {
+function accountingOf(folder: string, parts: readonly BootRange[]): ExportSource["accounting"] {
   if (!existsSync(join(folder, "journal.db")) || !existsSync(join(folder, "ring.db"))) return undefined;
   return (wantsTopic) => {
-    const journal = openDatabaseForReading(join(folder, "journal.db"));
+    const journal = openJournalForReading(folder);
     const ring = openDatabaseForReading(join(folder, "ring.db"));
     try {
-      const losses = readLosses(journal, startNs, endNs, bootId === undefined ? {} : { bootId });
+      const losses = parts.flatMap(({ bootId, startNs, endNs }) => readLosses(journal, startNs, endNs, { bootId }));
+      const [boot, ...others] = new Set(parts.map(({ bootId }) => bootId));
       return {
         losses: losses.filter(({ topic }) => topic === "" || wantsTopic(topic)),
-        counters: readTopicCounts(ring, bootId).filter(({ topic }) => wantsTopic(topic)),
+        counters: readTopicCounts(ring, others.length === 0 ? boot : undefined).filter(({ topic }) =>
+          wantsTopic(topic),
+        ),
       };
     } finally {
       journal.close();
@@ -104,12 +121,26 @@ function accountingOf(folder: string, { startNs, endNs, bootId }: LedgerRange): 
   };
 }
 
+function partsOf(clocks: readonly BootClock[], { startNs = -EVER_NS, endNs = EVER_NS }: ExportRange): BootRange[] {
+  return logTimeRanges(clocks, startNs, endNs);
+}
+
+/** Of a boot that was recorded before clocks were kept. */
+function unknownClock(bootId: string): BootClock {
+  const reading = { bootId, wallNs: 0n, monotonicNs: 0n };
+  return { ...reading, correctionNs: undefined, truth: undefined, steps: [] };
+}
+
 /** undefined: no daemon runs on this folder. */
 async function readMemoryTier(
   { folder, socket, spoolFolder }: ExportPlace,
-  { startNs, endNs }: { readonly startNs: bigint; readonly endNs: bigint },
+  parts: readonly ExportPart[],
   topics: readonly string[],
 ): Promise<MemorySpool | undefined> {
+  const [first] = parts;
+  if (first === undefined) return undefined;
+  const startNs = parts.reduce((least, part) => earliest(least, latest(part.startNs, 0n)), EVER_NS);
+  const endNs = parts.reduce((most, part) => latest(most, part.endNs), 0n);
   const request = { folder: resolve(folder), start_ns: String(startNs), end_ns: String(endNs), topics };
   try {
     return await MemorySpool.receive(streamFromDaemon(socket, "/v1/memory", request), spoolFolder);
@@ -122,7 +153,7 @@ async function readMemoryTier(
 const NO_DAEMON: ReadonlySet<string> = new Set(["not_running", "other_ring"]);
 
 function findEpisode(folder: string, id: string): { episode: Episode; files: readonly string[] } {
-  const journal = openDatabaseForReading(join(folder, "journal.db"));
+  const journal = openJournalForReading(folder);
   try {
     const { episode } = new EpisodeTable(journal).find(id);
     const batches = BatchStore.open(journal, batchFolder(folder), silentLog).ofEpisode(episode.id);

@@ -3,15 +3,20 @@
  * to the big file never costs the small one. Each table belongs to one folder, which makes it; several threads
  * open it, each with a connection of its own.
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createBatchTables } from "../batch/batch-store.ts";
 import { createCaptureTables } from "../capture/episode-table.ts";
 import { createLossTable } from "../ledger/ledger.ts";
+import type { BootClock } from "../model/boot-clock.ts";
+import { BootClocks } from "../ring/boot-clocks.ts";
 import { describeError, Fault } from "../std/fault.ts";
-import { type Db, openDatabase } from "../store/database.ts";
+import { type Db, openDatabase, openDatabaseForReading } from "../store/database.ts";
 import { createUploadTables } from "../upload/receipt-store.ts";
 import { toJournalFormat2 } from "./journal-format-2.ts";
+
+export const JOURNAL_FILE = "journal.db";
+const JOURNAL_FORMAT = 2;
 
 function createJournal(db: Db): void {
   createLossTable(db);
@@ -20,10 +25,24 @@ function createJournal(db: Db): void {
   createUploadTables(db);
 }
 
-export const JOURNAL_FILE = "journal.db";
-
 export function openJournal(folder: string, name = JOURNAL_FILE): Db {
   return openDatabase(join(folder, name), [createJournal, toJournalFormat2]);
+}
+
+/** Throws `Fault`: an older format that only the daemon may bring up to date, a newer one, no permission. */
+export function openJournalForReading(folder: string): Db {
+  return openDatabaseForReading(join(folder, JOURNAL_FILE), JOURNAL_FORMAT);
+}
+
+/** What is known of the boots' clocks, oldest first; nothing where there is no journal. */
+export function readClocks(folder: string): BootClock[] {
+  if (!existsSync(join(folder, JOURNAL_FILE))) return [];
+  const journal = openJournalForReading(folder);
+  try {
+    return new BootClocks(journal).list();
+  } finally {
+    journal.close();
+  }
 }
 
 /** Episodes of which everything is home and deleted here; their rows are for looking back only. */

@@ -13,6 +13,7 @@ import type { RingQuery } from "../ring/ring-reader.ts";
 import { PART_SUFFIX, renameDurably } from "../std/durable-file.ts";
 import { Fault } from "../std/fault.ts";
 import { formatTimeNs } from "../std/wire.ts";
+import { correctMessage } from "./corrected.ts";
 import type { ExportOptions } from "./export-mcap.ts";
 import { flatten, type Row } from "./flatten.ts";
 
@@ -52,9 +53,11 @@ export async function exportCsv(
   mkdirSync(folder, { recursive: true });
   using tables = new Tables(folder, decode);
   for await (const { channel, message } of select(source, options)) tables.learn(channel, message);
+  const clocks = new Map(options.clocks?.map((clock) => [clock.bootId, clock]));
   for await (const { channel, message } of select(source, options)) {
-    tables.write(channel, message);
-    options.onProgress?.(message.logTimeNs);
+    const corrected = correctMessage(message, clocks.get(message.bootId));
+    tables.write(channel, options.isCorrected === true ? corrected : message);
+    options.onProgress?.(corrected.logTimeNs);
   }
   options.signal.throwIfAborted();
   return tables.finish();
@@ -62,18 +65,20 @@ export async function exportCsv(
 
 async function* select(
   source: MessageSource,
-  { startNs, endNs, wantsTopic, signal }: ExportOptions,
+  { parts, wantsTopic, signal }: ExportOptions,
 ): AsyncGenerator<{ channel: Channel; message: RingMessage }> {
   const wanted = new Map([...source.channels()].filter(([, { topic }]) => wantsTopic(topic)));
+  const channelIds = new Set(wanted.keys());
   let count = 0;
-  for (const message of source.messages({ startNs, endNs, channelIds: new Set(wanted.keys()) })) {
-    const channel = wanted.get(message.channelId);
-    if (channel !== undefined) yield { channel, message };
-    count += 1;
-    if (count % MESSAGES_PER_TURN !== 0) continue;
-    signal.throwIfAborted();
-    await nextTurn();
-  }
+  for (const part of parts)
+    for (const message of source.messages({ ...part, channelIds })) {
+      const channel = wanted.get(message.channelId);
+      if (channel !== undefined) yield { channel, message };
+      count += 1;
+      if (count % MESSAGES_PER_TURN !== 0) continue;
+      signal.throwIfAborted();
+      await nextTurn();
+    }
 }
 
 /** The tables of all topics; two channels of a topic (its type changed) share one. */

@@ -4,21 +4,35 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FileAccounting } from "../model/accounting.ts";
+import { type BootClock, clockMetadata, clockMetadataName, clockWords, trueTimeNs } from "../model/boot-clock.ts";
+import type { Channel } from "../model/channel.ts";
 import { McapFile, profileOf } from "../ring/mcap-file.ts";
 import type { VideoFrames } from "../ring/video-window.ts";
 import { type ChunkSource, windowChunks } from "../ring/window.ts";
+import type { Fault } from "../std/fault.ts";
+import { correctChunk } from "./corrected.ts";
 
-export type ExportOptions = {
-  /** Both ends belong to the range. */
+/** A stretch of log_time, of one boot where it is named. Both ends belong to it. */
+export type ExportPart = {
+  readonly bootId?: string | undefined;
   readonly startNs: bigint;
   readonly endNs: bigint;
+};
+
+export type ExportOptions = {
+  /** Boot by boot. */
+  readonly parts: readonly ExportPart[];
+  /** What is known of the boots' clocks: it goes into the file, beside the data. */
+  readonly clocks?: readonly BootClock[];
+  /** Write true times as far as they are known; every chunk is made anew. */
+  readonly isCorrected?: boolean;
   readonly wantsTopic: (topic: string) => boolean;
   readonly signal: AbortSignal;
   /** Tells key frames, so that inter-coded video begins at one. */
   readonly videoFrames?: VideoFrames;
   /** What is known of what is not in the source; read when the chunks have been. */
   readonly accounting?: () => FileAccounting;
-  /** How far log_time has come. */
+  /** How far it has come, in true time as far as that is known. */
   readonly onProgress?: (atNs: bigint) => void;
 };
 
@@ -48,24 +62,30 @@ export async function exportMcap(
   const wanted = new Map([...channels].filter(([, { topic }]) => options.wantsTopic(topic)));
   const damaged: string[] = [];
   const undecodable: Record<string, number> = {};
-  const chunks = windowChunks(source, {
-    ...{ startNs: options.startNs, endNs: options.endNs },
-    wants: ({ id }) => wanted.has(id),
+  const clocks = new Map(options.clocks?.map((clock) => [clock.bootId, clock]));
+  const within = new Set<BootClock>();
+  const query = {
+    wants: ({ id }: Channel) => wanted.has(id),
     isCut: () => true,
-    onDamaged: (_, { message }) => damaged.push(message),
+    onDamaged: (_: unknown, { message }: Fault) => damaged.push(message),
     videoFrames: options.videoFrames,
-    onUndecodable: (id) => {
+    onUndecodable: (id: number) => {
       const { topic = "" } = channels.get(id) ?? {};
       undecodable[topic] = (undecodable[topic] ?? 0) + 1;
     },
-  });
+  };
   using file = McapFile.create(path, profileOf(wanted));
-  for (const chunk of chunks) {
-    options.signal.throwIfAborted();
-    file.addChunk(chunk, channels);
-    options.onProgress?.(chunk.endNs);
-    await nextTurn();
-  }
+  for (const [index, part] of options.parts.entries())
+    for (const chunk of windowChunks(source, { ...query, ...part, isContinued: index > 0 })) {
+      options.signal.throwIfAborted();
+      const clock = clocks.get(chunk.bootId ?? "");
+      if (clock !== undefined) within.add(clock);
+      file.addChunk(options.isCorrected === true ? correctChunk(chunk, clock) : chunk, channels);
+      options.onProgress?.(clock === undefined ? chunk.endNs : trueTimeNs(clock, chunk.endNs));
+      await nextTurn();
+    }
+  for (const clock of within)
+    file.addMetadata(clockMetadataName(clock.bootId), clockMetadata(clockWords(clock), options.isCorrected === true));
   options.signal.throwIfAborted();
   const accounting = options.accounting?.();
   if (accounting !== undefined) file.addAccounting(accounting, damaged);

@@ -22,13 +22,16 @@ const CHUNK_HEAD_BYTES = 9n + 24n + 4n;
 export class McapSource {
   readonly #fds: number[] = [];
   readonly #channels = new Map<number, Channel>();
+  readonly #bootId: string;
   #chunks: StoredChunk[] = [];
 
-  private constructor() {}
+  private constructor(bootId: string) {
+    this.#bootId = bootId;
+  }
 
-  /** Throws `Fault("unreadable_mcap")`. */
-  static async open(paths: readonly string[]): Promise<McapSource> {
-    const source = new McapSource();
+  /** `bootId`: of all of them, if it is known. Throws `Fault("unreadable_mcap")`. */
+  static async open(paths: readonly string[], bootId = ""): Promise<McapSource> {
+    const source = new McapSource(bootId);
     try {
       for (const path of paths) await source.#add(path);
       source.#chunks.sort((a, b) => Number(a.startNs - b.startNs));
@@ -117,7 +120,7 @@ export class McapSource {
     const bodyCrc = new DataView(head.buffer, head.byteOffset).getUint32(0, true);
     const recordsOffset = chunkStartOffset + CHUNK_HEAD_BYTES + 4n + BigInt(compression.length) + 8n;
     const chunk: StoredChunk = {
-      ...{ id: this.#chunks.length, kind: "full", className: "", isLocal: false, bootId: "" },
+      ...{ id: this.#chunks.length, kind: "full", className: "", isLocal: false, bootId: this.#bootId },
       ...{ startNs: index.messageStartTime, endNs: index.messageEndTime, crc32: bodyCrc, compression },
       channels: [...index.messageIndexOffsets.keys()].map((channelId) => ({
         ...{ channelId, count: 0, bytes: 0, baselineCount: 0 },

@@ -51,7 +51,7 @@ export function clockWords(clock: BootClock): ClockWords {
 }
 
 /** Name of the metadata record of an MCAP file that says what is known of the clock of a boot in it. */
-export const CLOCK_METADATA = "lode:clock";
+export const clockMetadataName = (bootId: string): string => `lode:clock:${bootId}`;
 
 /** `applied`: the file's log_time is corrected already. */
 export function clockMetadata(

@@ -23,7 +23,7 @@ import { mergeChunks } from "./message-merge.ts";
 import type { RingMessage } from "./message-record.ts";
 import type { Compression } from "./packed-chunk.ts";
 import { decodeSegmentHeader } from "./segment-header.ts";
-import { RING_FILE, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
+import { RING_FILE, RING_FORMAT, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
 
 export type RingQuery = {
   /** Both ends belong to the range, in log_time. */
@@ -108,7 +108,12 @@ export class RingReader {
 
   /** The ring must have been made by `Ring.open` before. */
   static open(folder: string, options: RingReaderOptions = {}): RingReader {
-    return new RingReader(folder, openDatabaseForReading(join(folder, RING_FILE)), options);
+    return new RingReader(folder, openDatabaseForReading(join(folder, RING_FILE), RING_FORMAT), options);
+  }
+
+  /** Oldest first. */
+  bootIds(): string[] {
+    return readBoots(this.#db).map(({ bootId }) => bootId);
   }
 
   channels(): ReadonlyMap<number, Channel> {

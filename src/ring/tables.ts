@@ -15,6 +15,7 @@ import { accountedAmount, decodeChannels } from "./packed-chunk.ts";
 import type { CountedRow } from "./ring-ledger.ts";
 
 export const RING_FILE = "ring.db";
+export const RING_FORMAT = 2;
 export const SEGMENTS_FOLDER = "segments";
 
 /**

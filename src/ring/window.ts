@@ -39,6 +39,8 @@ export type WindowQuery = {
   readonly endNs: bigint;
   /** As in `RingQuery`. */
   readonly bootId?: string | undefined;
+  /** A window of an earlier boot came before it: what that boot had latched is there already. */
+  readonly isContinued?: boolean;
   readonly wants: (channel: Channel) => boolean;
   /** Classes that are cut to the message at the window's edges; the others come by whole (full) chunks. */
   readonly isCut: (className: string) => boolean;
@@ -52,6 +54,8 @@ export type WindowQuery = {
 export type WindowChunk = McapChunk & {
   readonly origin: "full" | "baseline" | "latched";
   readonly className: string;
+  /** Of all its messages; undefined: of a chunk that is not the ring's. */
+  readonly bootId?: string;
   /** Payload bytes of each channel. */
   readonly bytesByChannel: ReadonlyMap<number, number>;
   /** The numbers of each channel's messages within their boot, in the order of `index`. */
@@ -107,7 +111,7 @@ function* pieceOf(source: ChunkSource, chunk: StoredChunk, cut: Cut): Generator<
   const keeps = filterOf(chunk, cut);
   if (chunk.kind === "full") cover(cut.coverage, chunk);
   const piece = keeps === undefined ? copied(chunk, body) : rebuilt(chunk, body, keeps);
-  if (piece.index.size > 0) yield piece;
+  if (piece.index.size > 0) yield { ...piece, bootId: chunk.bootId };
 }
 
 function readable(source: ChunkSource, chunk: StoredChunk, query: WindowQuery): Uint8Array | undefined {
@@ -248,15 +252,17 @@ function described(
   return { origin, className, startNs, endNs, index, bytesByChannel, sequences, ...sizes };
 }
 
-/** One per class. Not those messages that a whole chunk across the window's start brings anyway. */
+/** One per class and boot. Not those messages that a whole chunk across the window's start brings anyway. */
 function* latchedChunks(
   source: ChunkSource,
   query: WindowQuery,
   wanted: ReadonlySet<number>,
   channels: ReadonlyMap<number, Channel>,
 ): Generator<WindowChunk> {
-  const { startNs, bootId } = query;
-  const messages = source.latched(startNs - 1n, bootId).filter((message) => wanted.has(message.channelId));
+  const { startNs, bootId, isContinued = false } = query;
+  const isNew = (message: RingMessage) => !isContinued || message.bootId === bootId;
+  const all = source.latched(startNs - 1n, bootId).filter(isNew);
+  const messages = all.filter((message) => wanted.has(message.channelId));
   const lastByChannel = new Map(messages.map((message) => [message.channelId, { message, isBrought: false }]));
   const edge = { startNs, endNs: startNs, bootId, channelIds: new Set(lastByChannel.keys()) };
   // The ring remembers one message of a chunk, its last; the last before the window may be an earlier one of it.
@@ -270,8 +276,12 @@ function* latchedChunks(
     }
   const missing = [...lastByChannel.values()].filter(({ isBrought }) => !isBrought).map(({ message }) => message);
   const ordered = missing.toSorted((a, b) => Number(a.logTimeNs - b.logTimeNs));
-  const byClass = Map.groupBy(ordered, ({ channelId }) => channels.get(channelId)?.className ?? "");
-  for (const [className, group] of byClass) yield chunkOfMessages("latched", className, group);
+  const classOf = ({ channelId }: RingMessage) => channels.get(channelId)?.className ?? "";
+  const groups = Map.groupBy(ordered, (message) => JSON.stringify([classOf(message), message.bootId]));
+  for (const group of groups.values()) {
+    const [first] = group;
+    if (first !== undefined) yield { ...chunkOfMessages("latched", classOf(first), group), bootId: first.bootId };
+  }
 }
 
 /** A chunk's messages from before the window. */

@@ -38,12 +38,19 @@ export function openDatabase(path: string, migrations: Migrations, { canShrink =
   }
 }
 
-/** A connection that can only read, for the reader thread and for other processes. */
-export function openDatabaseForReading(path: string): Db {
+/**
+ * A connection that can only read, for the reader thread and for other processes. It cannot migrate: with `format` any
+ * other one is refused.
+ */
+export function openDatabaseForReading(path: string, format?: number): Db {
   try {
     const db = new Database(path, { readonly: true, timeout: BUSY_TIMEOUT_MS });
-    db.pragma("schema_version"); // WAL wants the file beside it: whether that is there, or may be made, shows here
-    return db;
+    const version = versionOf(db); // WAL wants the file beside it: whether that is there, or may be made, shows here
+    if (format === undefined || version === format) return db;
+    db.close();
+    if (version > format) throw tooNew(path, version, format);
+    const hint = "Start the daemon on it once (lode run): it brings the folder up to date, and loses nothing.";
+    throw new Fault("database_too_old", `${path} has format ${version}; this Lode reads ${format}.`, hint);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
     if (!/^SQLITE_(READONLY|CANTOPEN|PERM)/.test(code)) throw error;
@@ -59,14 +66,18 @@ function refuseNewer(path: string, known: number): void {
   try {
     const version = versionOf(db);
     if (version <= known) return;
-    throw new Fault(
-      "database_too_new",
-      `${path} has format ${version}; this Lode knows up to ${known}. Nothing in it was changed.`,
-      "Install the newer Lode again, or move the file away to start afresh.",
-    );
+    throw tooNew(path, version, known);
   } finally {
     db.close();
   }
+}
+
+function tooNew(path: string, version: number, known: number): Fault {
+  return new Fault(
+    "database_too_new",
+    `${path} has format ${version}; this Lode knows up to ${known}. Nothing in it was changed.`,
+    "Install the newer Lode again, or move the file away to start afresh.",
+  );
 }
 
 function migrate(db: Db, migrations: Migrations): void {

@@ -205,7 +205,7 @@ test("what is known of the boot's clock travels beside the data, in every file a
     }
     const { attachments, metadata } = readMcapBySpec(path);
     expect(parse(attachments.get("manifest.json")?.content ?? Buffer.alloc(0)).clock).toEqual(clock);
-    expect(Object.fromEntries(metadata.get("lode:clock") ?? [])).toEqual({
+    expect(Object.fromEntries(metadata.get("lode:clock:boot-1") ?? [])).toEqual({
       ...{ boot: "boot-1", state: "synchronised", correction_ns: String(2n ** 60n), applied: "false" },
       steps: JSON.stringify([{ kind: "set", at_ns: String(at(7)), step_ms: -3_600_000 }]),
     });

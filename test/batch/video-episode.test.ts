@@ -50,7 +50,7 @@ test("an episode's video begins at the key frame before its window, and so does 
 
   using source = await McapSource.open(paths(result));
   const path = join(rig.folder, "cut.mcap");
-  const options = { startNs: frameAt(47), endNs: frameAt(50), wantsTopic: () => true };
+  const options = { parts: [{ startNs: frameAt(47), endNs: frameAt(50) }], wantsTopic: () => true };
   const { signal } = new AbortController();
   const cut = await exportMcap(source, path, { ...options, signal, videoFrames: decoder.videoFrames });
   expect(cut.undecodable).toEqual({});

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ChannelReader } from "../../src/decode/channel-reader.ts";
@@ -9,6 +9,7 @@ import { type ExportOptions, exportMcap } from "../../src/export/export-mcap.ts"
 import { flatten } from "../../src/export/flatten.ts";
 import { McapSource } from "../../src/export/mcap-source.ts";
 import { readTopicCounts } from "../../src/ledger/ledger.ts";
+import { type BootClock, logTimeRanges } from "../../src/model/boot-clock.ts";
 import type { Channel, Schema } from "../../src/model/channel.ts";
 import { openDatabaseForReading } from "../../src/store/database.ts";
 import {
@@ -29,6 +30,8 @@ import { makeFolder, removeFolder } from "../support/folder.ts";
 import { readMcapBySpec } from "../support/mcap-spec-reader.ts";
 
 let rig: Rig;
+const S = 1_000_000_000n;
+
 let batchPaths: string[];
 let folder: string;
 
@@ -43,8 +46,9 @@ afterAll(() => {
   removeFolder(join(folder, ".."));
 });
 
-const options = (changes: Partial<ExportOptions> = {}): ExportOptions => ({
-  ...{ startNs: at(8), endNs: at(12), wantsTopic: () => true, signal: new AbortController().signal },
+type Changes = Partial<ExportOptions> & { readonly startNs?: bigint; readonly endNs?: bigint };
+const options = ({ startNs = at(8), endNs = at(12), ...changes }: Changes = {}): ExportOptions => ({
+  ...{ parts: [{ startNs, endNs }], wantsTopic: () => true, signal: new AbortController().signal },
   ...changes,
 });
 const sent = (known: Channel, startNs = at(8), endNs = at(12)): number => sentWithin(rig, known, startNs, endNs).length;
@@ -237,4 +241,82 @@ test("an export says what was lost in its range, which chunks could not be read,
     ]),
   );
   expect(told("unreadable_chunks")).toEqual([]);
+});
+
+/** Two boots that both began in 1970; of the second the true time is known. */
+function twoBoots(): { rig: Rig; clocks: BootClock[]; shiftNs: bigint } {
+  const home = join(folder, "boots");
+  rmSync(home, { recursive: true, force: true });
+  mkdirSync(home);
+  const record = (bootId: string) => {
+    const boots = new Rig({ bootId }, home, 20n * S);
+    if (boots.ring.channels.length === 0) for (const known of [JOINTS, TF_STATIC]) boots.addChannel(known);
+    if (bootId === "a") boots.send(TF_STATIC.id, Buffer.from("base_link -> tool"));
+    for (let tick = 0; tick < 50; tick += 1) {
+      const stampNs = tick % 2 === 0 ? boots.nowNs : 5n * S; // every other one was stamped by its publisher
+      boots.builder.append(JOINTS.id, boots.nowNs, stampNs, Buffer.from(`${bootId} ${tick}`));
+      boots.clock.advanceMs(100);
+      boots.builder.flush(boots.nowNs);
+    }
+    boots.settle();
+    return boots;
+  };
+  record("a")[Symbol.dispose]();
+  const shiftNs = 1_790_000_000n * S;
+  const anchor = { wallNs: 20n * S, monotonicNs: 0n, steps: [] };
+  const clocks: BootClock[] = [
+    { ...anchor, bootId: "a", correctionNs: undefined, truth: undefined },
+    { ...anchor, bootId: "b", correctionNs: shiftNs, truth: "synchronised" },
+  ];
+  return { rig: record("b"), clocks, shiftNs };
+}
+
+test("a range of true time is that of the boot that has it, though another's log_time is the same", async () => {
+  const { rig: boots, clocks, shiftNs } = twoBoots();
+  using reader = boots.open();
+  const read = async (startNs: bigint, endNs: bigint) => {
+    const path = join(folder, "boots.mcap");
+    await exportMcap(reader, path, options({ parts: logTimeRanges(clocks, startNs, endNs), clocks }));
+    const { messages, metadata } = readMcapBySpec(path);
+    const texts = messages.map(({ bytes }) => Buffer.from(bytes).toString());
+    return { texts, clocks: [...metadata.keys()].filter((name) => name.startsWith("lode:clock:")) };
+  };
+  const named = (name: string, from: number, to: number) =>
+    Array.from({ length: to - from + 1 }, (_, index) => `${name} ${from + index}`);
+  expect(await read(21n * S, 22n * S)).toEqual({
+    texts: ["base_link -> tool", ...named("a", 10, 20)],
+    clocks: ["lode:clock:a"],
+  });
+  const inB = await read(shiftNs + 21n * S, shiftNs + 22n * S);
+  expect(inB).toEqual({
+    texts: ["base_link -> tool", ...named("b", 10, 20)],
+    clocks: ["lode:clock:a", "lode:clock:b"],
+  });
+  const all = await read(0n, 2n ** 61n);
+  expect(all.texts).toEqual(["base_link -> tool", ...named("a", 0, 49), ...named("b", 0, 49)]);
+  boots[Symbol.dispose]();
+});
+
+test("corrected, log_time is the true time; a publisher's stamp stays; the file says what was done", async () => {
+  const { rig: boots, clocks, shiftNs } = twoBoots();
+  using reader = boots.open();
+  const path = join(folder, "corrected.mcap");
+  const parts = [{ bootId: "b", startNs: 20n * S + 1n, endNs: 2n ** 61n }];
+  await exportMcap(reader, path, options({ parts, clocks, isCorrected: true }));
+  const { messages, metadata } = readMcapBySpec(path);
+  const joints = messages.filter(({ channelId }) => channelId === JOINTS.id);
+  expect(joints).toHaveLength(49);
+  for (const [tick, { logTimeNs, publishTimeNs }] of joints.entries()) {
+    expect(logTimeNs).toBe(shiftNs + 20n * S + BigInt(tick + 1) * 100_000_000n);
+    expect(publishTimeNs).toBe(tick % 2 === 1 ? logTimeNs : 5n * S);
+  }
+  expect(messages.find(({ channelId }) => channelId === TF_STATIC.id)?.logTimeNs).toBe(20n * S); // of boot a: unknown
+  expect(Object.fromEntries(metadata.get("lode:clock:b") ?? [])).toMatchObject({
+    ...{ boot: "b", correction_ns: String(shiftNs), applied: "true" },
+  });
+  const [table] = await exportCsv(reader, join(folder, "tables"), () => ({ ok: true }), {
+    ...options({ parts, clocks, isCorrected: true, wantsTopic: (topic) => topic === JOINTS.topic }),
+  });
+  expect(readFileSync(table?.path ?? "", "utf8")).toContain(String(shiftNs + 24n * S));
+  boots[Symbol.dispose]();
 });

@@ -43,7 +43,7 @@ async function read(folder: string, how: string): Promise<void> {
   let messages = 0;
   if (how === "messages") for (const _ of reader.messages(EVER)) messages += 1;
   else {
-    const options = { ...EVER, wantsTopic: () => true, signal: new AbortController().signal };
+    const options = { parts: [EVER], wantsTopic: () => true, signal: new AbortController().signal };
     messages = (await exportMcap(reader, join(folder, "export.mcap"), options)).messages;
   }
   const { user, system } = process.cpuUsage(cpu);
