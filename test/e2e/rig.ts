@@ -16,6 +16,8 @@ export type RigOptions = {
   /** Where the robot believes the receiver to be; the receiver itself unless told. */
   readonly uploadUrl?: (receiverPort: number) => string;
   readonly dataFolder?: string;
+  /** Of the daemon. */
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 export class Rig {
@@ -79,7 +81,7 @@ export class Rig {
   }
 
   async startDaemon(): Promise<Child> {
-    const child = this.spawn(["run", "--config", join(this.folder, "lode.yaml")]);
+    const child = this.spawn(["run", "--config", join(this.folder, "lode.yaml")], this.#options.env);
     this.daemon = child;
     await waitFor(
       () =>
@@ -94,8 +96,8 @@ export class Rig {
     return child;
   }
 
-  spawn(args: readonly string[]): Child {
-    const child = Child.lode(args);
+  spawn(args: readonly string[], env: Readonly<Record<string, string>> = {}): Child {
+    const child = Child.lode(args, env);
     this.#children.push(child);
     return child;
   }
