@@ -11,6 +11,7 @@ import { table } from "../../src/cli/screen.ts";
 import { benchmarkAdapter } from "./adapter.ts";
 import { benchmarkCeilingCamera, benchmarkCeilingSensors } from "./ceiling.ts";
 import { benchmarkNominal, benchmarkNominalDefault } from "./nominal.ts";
+import { amplificationBenchmark } from "./write-amplification.ts";
 
 export type Benchmark = {
   readonly name: string;
@@ -35,6 +36,9 @@ const ALL: Readonly<Record<string, (options: { seconds: number }) => Promise<Ben
   "ceiling-camera": benchmarkCeilingCamera,
   "ceiling-sensors": benchmarkCeilingSensors,
   adapter: benchmarkAdapter,
+  "write-amplification": amplificationBenchmark("everything"),
+  "write-amplification-default": amplificationBenchmark("default"),
+  "write-amplification-sensors": amplificationBenchmark("sensors"),
 };
 
 const { values, positionals } = parseArgs({
