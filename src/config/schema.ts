@@ -173,8 +173,8 @@ export const configSchema = z.strictObject({
           "budget of bytes that everybody together writes to the disk under the folder; over it Lode warns, and records on; 0: none. 64 GB of eMMC or SSD (3,000 erase cycles, half of them lost to the disk's own housekeeping) last five years at 50 GB a day; for an SD card of that size (500 cycles) set 10GB",
         ),
       commit_ms: durationMs
-        .default(500)
-        .describe("group commit; a power cut costs this and the half second in which a chunk gathers"),
+        .default(700)
+        .describe("how often what has gathered is written and committed: a power cut costs this and the commit itself"),
       in_flight_bytes_max: bytes
         .default(96e6)
         .describe("chunks on their way to the store thread; beyond it messages are dropped and counted"),

@@ -14,7 +14,7 @@ export type IngestToStore =
   | { readonly kind: "key_frame"; readonly channelId: number; readonly atNs: bigint }
   | { readonly kind: "event"; readonly event: RuleEvent }
   | { readonly kind: "loss"; readonly loss: Loss }
-  /** Everything received until then has been sent. */
+  /** Everything received until then has been sent: a commit now makes it durable. */
   | { readonly kind: "flushed"; readonly atNs: bigint }
   /** Nothing follows. */
   | { readonly kind: "end" };

@@ -129,7 +129,7 @@ ingestPort.on("message", (note: IngestToStore) => {
       return ledger.drop(note.loss);
     case "flushed":
       arrivedNs = note.atNs;
-      return;
+      return commit();
     case "end":
       while (appendNext()) {}
       return ended.resolve();
@@ -170,7 +170,8 @@ function commit(): void {
 function tick(): void {
   capture.tick(nowNs());
   ring.step(STEP_BUDGET_MS);
-  if (performance.now() - lastCommitMs >= config.ring.commit_ms) commit();
+  // A silent ingest thread must not keep from the disk what it sent before.
+  if (performance.now() - lastCommitMs >= 2 * config.ring.commit_ms) commit();
 }
 
 const countsOf = (bootId: string) => ledger.snapshot(ring.heldAmounts(bootId), bootId);

@@ -186,7 +186,8 @@ export class ChunkBuilder {
     group.bytes = NO_BYTES;
     group.view = NO_VIEW;
     group.sizeBytes = 0;
-    group.expectedBytes = Math.min(sizeBytes * 1.25, BUFFER_BYTES_MAX);
+    // What a flush cuts short says little of the next chunk: it would be given too small a buffer and be cut in two.
+    group.expectedBytes = Math.min(Math.max(sizeBytes * 1.25, group.expectedBytes * 0.9), BUFFER_BYTES_MAX);
     this.#options.onChunk({ buffer, sizeBytes, className: topicClass.name, isLocal, kind, startNs, endNs, channels });
   }
 

@@ -8,7 +8,7 @@ import type { Db } from "../store/database.ts";
 import type { SegmentFiles } from "./segment-files.ts";
 
 /** Pages a vacuum step gives back: a megabyte. */
-const VACUUM_PAGES = 256;
+const VACUUM_PAGES = 1024;
 /** A ring that is filled less says little about what its rows and files cost beside the chunks. */
 const TELLING_SHARE = 0.1;
 

@@ -17,12 +17,16 @@ const BUSY_TIMEOUT_MS = 10_000; // an fsync on a worn SD card takes seconds; ano
 /** `migrations[n]` takes a database from version n to n + 1; each runs in its own transaction. */
 export type Migrations = readonly ((db: Db) => void)[];
 
-/** `canShrink`: free pages can be given back by `incremental_vacuum`; must be so from the file's first page on. */
-export function openDatabase(path: string, migrations: Migrations, { canShrink = false } = {}): Db {
+/**
+ * `canShrink`: free pages can be given back by `incremental_vacuum`. It and `pageBytes` are settled with the file's
+ * first page; a file that is there already stays as it is.
+ */
+export function openDatabase(path: string, migrations: Migrations, { canShrink = false, pageBytes = 4096 } = {}): Db {
   refuseNewer(path, migrations.length);
   const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     if (canShrink && db.pragma("page_count", { simple: true }) === 0) {
+      db.pragma(`page_size = ${pageBytes}`);
       db.pragma("auto_vacuum = INCREMENTAL");
       db.exec("VACUUM");
     }

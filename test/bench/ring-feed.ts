@@ -32,8 +32,7 @@ export type RingFeedOptions = Partial<RingOptions> & {
 type Lane = { readonly channel: Channel; readonly stream: RobotStream; index: number };
 
 const STEP_MS = 10;
-/** As the threads of the daemon do. */
-const FLUSH_MS = 100;
+/** As the store thread does. */
 const TICK_MS = 50;
 const STEP_BUDGET_MS = 20;
 const MEASURE_MS = 5000;
@@ -56,7 +55,6 @@ export class RingFeed implements Disposable {
   readonly #lanes: Lane[];
   readonly #commitMs: number;
   #elapsedMs = 0;
-  #committedMs = 0;
   #countedId = 0;
 
   constructor(options: RingFeedOptions) {
@@ -73,7 +71,7 @@ export class RingFeed implements Disposable {
     this.ring = Ring.open(
       { reserveBytes: 0, ...ring, classes: [...classes.values()] },
       {
-        ...{ clock: this.clock, log: silentLog, ledger: this.ledger },
+        ...{ clock: this.clock, log: silentLog, ledger: this.ledger, journal: this.#journal },
         anchor: { bootId: "boot-1", monotonicNs: this.clock.monotonicNs(), wallNs: this.clock.wallNs() },
         native: "problem" in native ? undefined : native,
       },
@@ -99,8 +97,8 @@ export class RingFeed implements Disposable {
       this.clock.advanceMs(STEP_MS);
       this.#elapsedMs += STEP_MS;
       for (const lane of this.#lanes) this.#sendDue(lane);
-      if (this.#elapsedMs % FLUSH_MS === 0) this.#builder.flush(this.clock.wallNs());
-      if (this.#elapsedMs % TICK_MS === 0) this.#tick();
+      if (this.#elapsedMs % TICK_MS === 0) this.ring.step(STEP_BUDGET_MS);
+      if (this.#elapsedMs % this.#commitMs === 0) this.#commit();
       if (this.#elapsedMs % MEASURE_MS === 0) this.#countStored();
     }
   }
@@ -112,8 +110,7 @@ export class RingFeed implements Disposable {
 
   /** Everything that was sent is in the ring and committed. */
   settle(): void {
-    this.#builder.flushAll();
-    this.ring.commit();
+    this.#commit();
     this.#countStored();
   }
 
@@ -123,11 +120,9 @@ export class RingFeed implements Disposable {
     this.#journal.close();
   }
 
-  #tick(): void {
-    this.ring.step(STEP_BUDGET_MS);
-    if (this.#elapsedMs - this.#committedMs < this.#commitMs) return;
+  #commit(): void {
+    this.#builder.flushAll();
     this.ring.commit();
-    this.#committedMs = this.#elapsedMs;
   }
 
   #sendDue(lane: Lane): void {

@@ -18,6 +18,7 @@ import { nominalStreams, type RobotStream } from "./robot-streams.ts";
 
 type Case = {
   readonly name: string;
+  readonly about: string;
   readonly goal: number;
   readonly isEverythingStored: boolean;
   readonly isWanted: (stream: RobotStream) => boolean;
@@ -29,57 +30,81 @@ type Case = {
 
 const CASES: readonly Case[] = [
   {
-    ...{ name: "everything", goal: 1.1, isEverythingStored: true, isWanted: () => true },
+    ...{
+      name: "everything",
+      about: "the nominal robot at full rate",
+      goal: 1.1,
+      isEverythingStored: true,
+      isWanted: () => true,
+    },
     ...{ seconds: 240, bytesMax: 2e9, peerSeconds: 60 },
   },
   {
-    ...{ name: "default", goal: 1.5, isEverythingStored: false, isWanted: () => true },
+    ...{
+      name: "default",
+      about: "as Lode comes, cameras at their baseline",
+      goal: 1.5,
+      isEverythingStored: false,
+      isWanted: () => true,
+    },
     ...{ seconds: 600, bytesMax: 200e6, peerSeconds: 60 },
   },
   {
-    ...{ name: "sensors", goal: 2, isEverythingStored: false, isWanted: ({ className }) => className === "light" },
+    ...{
+      name: "sensors",
+      about: "no cameras",
+      goal: 2,
+      isEverythingStored: false,
+      isWanted: ({ className }) => className === "light",
+    },
     ...{ seconds: 1200, bytesMax: 100e6, peerSeconds: 300 },
   },
 ];
 const SHORT_SECONDS = 30; // what `npm run bench` gives: each case then takes its own short form
 /** jbd2's commit interval. */
 const JOURNAL_MS = 5000;
-const TRAP = "Trap: what the process wrote is not what the disk wrote, and a ring not yet full pays for no deletion.";
 const DISK_BYTES = 16e9;
 const SIZE_TOLERANCE = 0.02;
 
-export async function benchmarkWriteAmplification({ seconds }: { readonly seconds: number }): Promise<Benchmark[]> {
-  const streams = await nominalStreams();
-  return CASES.map((entry) => {
-    const { isWanted, name, goal } = entry;
-    const wanted = streams.filter(isWanted);
-    const isShort = seconds <= SHORT_SECONDS;
-    const ours = onOwnDisk((disk) => measureRing(disk, entry, wanted, isShort ? entry.seconds : seconds));
-    const peer = onOwnDisk((disk) => measureRows(disk, wanted, entry.peerSeconds));
-    const sizeError = ours.sizeOnDisk / ours.bytesMax - 1;
-    return {
-      name: `write-amplification ${name}`,
-      about: `${name}: block-layer bytes of an own ext4 per byte of stored chunks, real commits in traffic time. ${TRAP}`,
-      value: round(ours.amplification),
-      unit: "x stored bytes",
-      goal: `≤ ${goal}, and ${SIZE_TOLERANCE * 100} % around the bound`,
-      holds: ours.amplification <= goal && Math.abs(sizeError) <= SIZE_TOLERANCE && ours.laps > 1.5,
-      peers: { sqlite_row_per_message: round(peer.amplification) },
-      ratio: ours.writtenPerDay / peer.writtenPerDay,
-      detail: {
-        form: isShort ? "short" : "long",
-        traffic_s: ours.seconds,
-        gb_per_day: round(ours.writtenPerDay / 1e9),
-        peer_gb_per_day: round(peer.writtenPerDay / 1e9),
-        stored_kb_per_s: Math.round(ours.storedBytes / ours.seconds / 1e3),
-        rows_per_s: round(ours.storedChunks / ours.seconds),
-        laps: round(ours.laps),
-        bound_mb: ours.bytesMax / 1e6,
-        size_error_percent: round(sizeError * 100),
-        cpu_s: round(ours.cpuS),
-      },
-    };
-  });
+type Run = (options: { readonly seconds: number }) => Promise<Benchmark>;
+
+/** `everything`, `default` or `sensors`. */
+export function amplificationBenchmark(name: string): Run {
+  return async ({ seconds }) => {
+    const entry = CASES.find((known) => known.name === name);
+    if (entry === undefined) throw new Error(`no such case: ${name}`);
+    return measure(entry, (await nominalStreams()).filter(entry.isWanted), seconds);
+  };
+}
+
+function measure(entry: Case, streams: readonly RobotStream[], seconds: number): Benchmark {
+  const isShort = seconds <= SHORT_SECONDS;
+  const ours = onOwnDisk((disk) => measureRing(disk, entry, streams, isShort ? entry.seconds : seconds));
+  const peer = onOwnDisk((disk) => measureRows(disk, streams, entry.peerSeconds));
+  const sizeError = ours.sizeOnDisk / ours.bytesMax - 1;
+  return {
+    name: entry.name === "everything" ? "write-amplification" : `write-amplification-${entry.name}`,
+    about: `${entry.about}: bytes that the block layer of an own ext4 wrote per byte of stored chunks, with the commits of traffic time and a ring that has wrapped; the ratio is of bytes a day. Trap: what a process wrote is not what its disk wrote, and a ring that is not yet full pays for no deletion.`,
+    value: round(ours.amplification),
+    unit: "x stored bytes",
+    goal: `≤ ${entry.goal}, size within ${SIZE_TOLERANCE * 100} % of its bound`,
+    holds: ours.amplification <= entry.goal && Math.abs(sizeError) <= SIZE_TOLERANCE && ours.laps > 1.5,
+    peers: { sqlite_row_per_message: round(peer.amplification) },
+    ratio: ours.writtenPerDay / peer.writtenPerDay,
+    detail: {
+      form: isShort ? "short; --seconds 3600 for the hour" : "long",
+      traffic_s: ours.seconds,
+      gb_per_day: round(ours.writtenPerDay / 1e9),
+      peer_gb_per_day: round(peer.writtenPerDay / 1e9),
+      stored_kb_per_s: Math.round(ours.storedBytes / ours.seconds / 1e3),
+      rows_per_s: round(ours.storedChunks / ours.seconds),
+      laps: round(ours.laps),
+      bound_mb: ours.bytesMax / 1e6,
+      segment_mb: ours.segmentBytes / 1e6,
+      size_error_percent: round(sizeError * 100),
+      cpu_s: round(ours.cpuS),
+    },
+  };
 }
 
 function onOwnDisk<T>(measure: (disk: LoopDisk) => T): T {
@@ -92,12 +117,12 @@ function measureRing(disk: LoopDisk, entry: Case, streams: readonly RobotStream[
   mkdirSync(folder);
   const { isEverythingStored } = entry;
   const bytesMax = Math.max(entry.bytesMax, (entry.bytesMax * seconds) / entry.seconds / 10);
+  const segmentBytes = Math.floor(bytesMax / 100);
   const startCpu = process.cpuUsage();
   disk.sync();
   const startBytes = disk.writtenBytes;
   using feed = new RingFeed({
-    ...{ folder, streams, isEverythingStored, bytesMax, segmentBytes: Math.floor(bytesMax / 100) },
-    ...(process.env.INLINE === undefined ? {} : { inlineBytesMax: Number(process.env.INLINE) }),
+    ...{ folder, streams, isEverythingStored, bytesMax, segmentBytes },
   });
   const step = () => {
     feed.run(JOURNAL_MS);
@@ -109,7 +134,7 @@ function measureRing(disk: LoopDisk, entry: Case, streams: readonly RobotStream[
   const written = disk.writtenBytes - startBytes;
   const { user, system } = process.cpuUsage(startCpu);
   return {
-    ...{ seconds, bytesMax, storedBytes: feed.storedBytes, storedChunks: feed.storedChunks },
+    ...{ seconds, bytesMax, segmentBytes, storedBytes: feed.storedBytes, storedChunks: feed.storedChunks },
     amplification: written / feed.storedBytes,
     writtenPerDay: (written / seconds) * 86_400,
     laps: feed.storedBytes / bytesMax,

@@ -44,9 +44,10 @@ test("after a minute the ring says how fast each class fills it, how well it com
   expect(light.compressionRatio).toBeGreaterThan(0.45);
   expect(light.compressionRatio).toBeLessThan(0.6);
   expect(camera.compressionRatio).toBe(1);
-  expect(Math.abs((camera.bytesPerS ?? 0) - 100_000)).toBeLessThan(6_000);
+  // Two images a second, of thirteen slots in a segment file each.
+  expect(Math.abs((camera.bytesPerS ?? 0) - 2 * 13 * 4096)).toBeLessThan(6_000);
   expect(Math.abs((light.bytesPerS ?? 0) - 11_000)).toBeLessThan(1_000);
-  // Not full yet, and neither class has a bound of its own: a fifth of 63 MiB at 100 kB/s is two minutes.
+  // Not full yet, and neither class has a bound of its own: a fifth of 63 MiB at 106 kB/s is two minutes.
   expect(Math.abs((camera.forecastMs ?? 0) / 1000 - 0.2 * 63 * 10.5)).toBeLessThan(20);
 });
 

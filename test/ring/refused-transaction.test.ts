@@ -23,7 +23,7 @@ const IMAGE = channel(2, "/camera", "camera");
 const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 50 });
 
 function rigOf(options: RigOptions = {}, folder?: string): Rig {
-  const rig = new Rig({ classes: [LIGHT, STORED_CAMERA], ...options }, folder);
+  const rig = new Rig({ classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 64 * 1024, ...options }, folder);
   rig.addChannel(JOINTS);
   rig.addChannel(IMAGE);
   return rig;

@@ -208,7 +208,7 @@ test.skipIf(lacks(isRoot))("bytes whose row a full disk refuses can be given up 
   const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", folder]);
   try {
-    const options = { classes: [LIGHT, STORED_CAMERA], segmentBytes: 8 * 1024 * 1024 };
+    const options = { classes: [LIGHT, STORED_CAMERA], segmentBytes: 8 * 1024 * 1024, inlineBytesMax: 64 * 1024 };
     using rig = new Rig(options, folder);
     rig.addChannel(JOINTS);
     rig.addChannel(IMAGE);
@@ -255,7 +255,8 @@ test.skipIf(lacks(isRoot))("on a really full file system capture goes on, and re
   const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]);
   try {
-    using rig = new Rig({ classes: [LIGHT, STORED_CAMERA], segmentBytes: 1024 * 1024 }, folder);
+    const options = { classes: [LIGHT, STORED_CAMERA], segmentBytes: 1024 * 1024, inlineBytesMax: 64 * 1024 };
+    using rig = new Rig(options, folder);
     rig.addChannel(JOINTS);
     rig.addChannel(IMAGE);
     run(rig, 2);
@@ -373,7 +374,7 @@ test("files that no row knows are removed at opening", () => {
 });
 
 test("a ring.db that is none any more is set aside, and rebuilt from the segment files", () => {
-  const options = { classes: [LIGHT, STORED_CAMERA] };
+  const options = { classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 64 * 1024 };
   using rig = new Rig(options);
   rig.addChannel(JOINTS);
   rig.addChannel(IMAGE);
@@ -432,15 +433,16 @@ function damageLeaves(folder: string, table: string, first: number, count = 1): 
   db.pragma("wal_checkpoint(PASSIVE)"); // what is still in the log would hide the damage
   const sql = "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path LIMIT ? OFFSET ?";
   const pages = db.prepare<[string, number, number], number>(sql).pluck().all(table, count, first);
+  const size = Number(db.pragma("page_size", { simple: true }));
   const fd = openSync(join(folder, "ring.db"), "r+");
-  for (const page of pages) writeSync(fd, Buffer.alloc(4096, 0xa5), 0, 4096, (page - 1) * 4096);
+  for (const page of pages) writeSync(fd, Buffer.alloc(size, 0xa5), 0, size, (page - 1) * size);
   closeSync(fd);
   db.exec("CREATE TABLE nobodys (id INTEGER); DROP TABLE nobodys"); // what others write empties a connection's cache
   db.close();
 }
 
 test("of a database with damaged pages the other rows come back, light ones too, and the loss is exact", () => {
-  const options = { classes: [LIGHT, STORED_CAMERA] };
+  const options = { classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 64 * 1024 };
   using rig = new Rig(options);
   rig.addChannel(JOINTS);
   rig.addChannel(IMAGE);
