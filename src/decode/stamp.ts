@@ -15,13 +15,18 @@ export function compileStamp(parsed: ParsedSchema, encoding: WireEncoding): Stam
     compileLocation(parsed, encoding, "header.stamp", "time") ?? compileLocation(parsed, encoding, "stamp", "time");
   if (location === undefined) return undefined;
   const isSigned = parsed.ros === 2;
+  let lastSeconds = 0;
+  let lastNs = 0n;
   return (message) => {
     const view = parsed.viewOf(message);
     const offset = location.find(view, message.byteLength);
     if (offset < 0) return 0n;
     const isLittle = location.isLittleEndian;
     const seconds = isSigned ? view.getInt32(offset, isLittle) : view.getUint32(offset, isLittle);
-    return seconds < 0 ? 0n : BigInt(seconds) * 1_000_000_000n + BigInt(view.getUint32(offset + 4, isLittle));
+    if (seconds < 0) return 0n;
+    if (seconds !== lastSeconds) lastNs = BigInt(seconds) * 1_000_000_000n;
+    lastSeconds = seconds;
+    return lastNs + BigInt(view.getUint32(offset + 4, isLittle));
   };
 }
 

@@ -30,9 +30,6 @@ export type TransportOptions = {
   readonly closeTimeoutMs: number;
 };
 
-/** Of one read from the socket: an image of a camera in few of them. */
-const READ_BYTES = 256 * 1024;
-
 /**
  * rosbridge_suite cuts a JSON message over its max_message_size into pieces and numbers all such messages 0, so that
  * nobody can put them together (roslib drops them without a word).
@@ -113,19 +110,18 @@ export class BridgeTransport extends AbstractTransport {
     return this.#socket.readyState === WebSocket.CLOSED;
   }
 
-  /** Every read goes into the same memory; `ws` gets copies of what it has to see. */
+  /** Every read goes into the splitter's memory; `ws` gets copies of what it has to see. */
   #openSocket({ protocol, hostname, port }: URL): Socket {
     const host = hostname.replace(/^\[|\]$/g, "");
-    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     const splitter = new FrameSplitter(this.#options.socketBytesMax, {
       onBinary: (bytes, start, end) => this.#receiveBinary(bytes, start, end),
       onRest: (bytes) => socket.push(Buffer.from(bytes)),
     });
     const onread = {
-      buffer,
+      buffer: () => splitter.room(),
       callback: (count: number) => {
         this.#heard();
-        splitter.take(buffer.subarray(0, count));
+        splitter.taken(count);
         return true;
       },
     };

@@ -1,16 +1,18 @@
 /**
  * Takes whole binary WebSocket frames out of a socket's bytes, so that neither the socket's reads nor `ws` allocate
- * for them: at 22 MB/s the memory they come and go in costs more collecting than everything else does.
+ * for them: at 22 MB/s the memory they come and go in costs more collecting than everything else does. Reads go into
+ * this reader's own memory (`room`, `taken`), each behind the last while a frame is incomplete, so that a frame lies in
+ * one piece without having been copied together.
  *
  * Server → client bytes in, as they are read (RFC 6455 §5.2, after the HTTP response of the handshake). An unmasked,
- * unfragmented binary frame within the bound is handed on whole, and as a view wherever one read holds all of it;
- * every other byte goes on to `ws`, in order. At the first frame that is not for this reader to judge (closing,
+ * unfragmented binary frame within the bound is handed on whole; every other byte goes on to `ws`, in order. At the first frame that is not for this reader to judge (closing,
  * reserved, masked, oversized, out of order) all that follows is for `ws` alone.
  */
 
-/** What is kept to gather frames in; more, for a larger frame, is given back after it. */
+/** Of a robot's usual images several, so that few are moved to the memory's beginning. */
+const MEMORY_BYTES = 1024 * 1024;
+/** More, for a larger frame, is given back after it. */
 const KEPT_BYTES_MAX = 16 * 1024 * 1024;
-const GATHERED_BYTES_MIN = 256 * 1024;
 const HEAD_BYTES_MAX = 10;
 const HEADERS_END = Buffer.from("\r\n\r\n", "latin1");
 /** Node's HTTP client gives up at 16 KiB of headers; what a server says beyond this is for it alone. */
@@ -41,18 +43,45 @@ export class FrameSplitter {
   /** Of the present frame's payload, what has not come yet. */
   #left = 0;
   #isFragmented = false;
-  /** The present frame, as far as it came in earlier reads. */
-  #gathered: Buffer = Buffer.alloc(0);
-  #gatheredBytes = 0;
+  #memory: Buffer;
+  /** Up to here the memory holds the present frame, as far as it has come; 0 between frames. */
+  #filled = 0;
+  /** Where the present frame's payload begins. */
+  #start = 0;
 
-  constructor(bytesMax: number, sink: FrameSplitterSink) {
+  constructor(bytesMax: number, sink: FrameSplitterSink, memoryBytes = MEMORY_BYTES) {
     this.#bytesMax = bytesMax;
     this.#sink = sink;
+    this.#memory = Buffer.allocUnsafeSlow(memoryBytes);
   }
 
-  take(bytes: Buffer): void {
-    let at = 0;
-    while (at < bytes.length) at = this.#takeWhole(bytes, at);
+  /** Where the next read goes. */
+  room(): Buffer {
+    return this.#memory.subarray(this.#filled);
+  }
+
+  /** So many bytes were read there. */
+  taken(count: number): void {
+    const bytes = this.#memory.subarray(0, this.#filled + count);
+    for (let at = this.#filled; at < bytes.length; ) at = this.#takeWhole(bytes, at);
+    if (this.#state === "binary") this.#keepRoom(bytes.length);
+    else {
+      this.#filled = 0;
+      if (this.#memory.length > KEPT_BYTES_MAX) this.#memory = Buffer.allocUnsafeSlow(MEMORY_BYTES);
+    }
+  }
+
+  /** The frame is incomplete. Memory grows with what has come, not with what a frame's head claims. */
+  #keepRoom(end: number): void {
+    const come = end - this.#start;
+    const { length } = this.#memory;
+    this.#filled = end;
+    if (this.#start + come + this.#left <= length || (this.#start === 0 && come < length)) return;
+    const larger = come === length ? Buffer.allocUnsafeSlow(2 * length) : this.#memory;
+    this.#memory.copy(larger, 0, this.#start, end);
+    this.#memory = larger;
+    this.#start = 0;
+    this.#filled = come;
   }
 
   /** What nearly all of the traffic is: a short binary frame, of which this read holds all. */
@@ -97,17 +126,18 @@ export class FrameSplitter {
   #takeHead(bytes: Buffer, at: number): number {
     this.#head[this.#headBytes] = bytes[at] ?? 0;
     this.#headBytes += 1;
-    if (this.#headBytes >= 2 && this.#headBytes === headBytes(this.#head)) this.#begin();
+    if (this.#headBytes >= 2 && this.#headBytes === headBytes(this.#head)) this.#begin(at + 1);
     return at + 1;
   }
 
-  #begin(): void {
+  #begin(start: number): void {
     const head = this.#head.subarray(0, this.#headBytes);
     this.#headBytes = 0;
     this.#left = payloadBytes(head);
     const first = head[0] ?? 0;
     if (first === BINARY && !this.#isFragmented && this.#left <= this.#bytesMax) {
       this.#state = "binary";
+      this.#start = start;
       if (this.#left === 0) this.#deliver(head, 0, 0);
       return;
     }
@@ -129,30 +159,12 @@ export class FrameSplitter {
   #takeBinary(bytes: Buffer, at: number): number {
     const end = Math.min(at + this.#left, bytes.length);
     this.#left -= end - at;
-    if (this.#left === 0 && this.#gatheredBytes === 0) this.#deliver(bytes, at, end);
-    else {
-      this.#gather(bytes.subarray(at, end));
-      if (this.#left === 0) this.#deliver(this.#gathered, 0, this.#gatheredBytes);
-    }
+    if (this.#left === 0) this.#deliver(bytes, this.#start, end);
     return end;
-  }
-
-  /** Grows with what has come, not with what a frame's head claims. */
-  #gather(part: Buffer): void {
-    const needed = this.#gatheredBytes + part.length;
-    if (needed > this.#gathered.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(2 * needed, GATHERED_BYTES_MIN));
-      larger.set(this.#gathered.subarray(0, this.#gatheredBytes));
-      this.#gathered = larger;
-    }
-    this.#gathered.set(part, this.#gatheredBytes);
-    this.#gatheredBytes = needed;
   }
 
   #deliver(bytes: Buffer, start: number, end: number): void {
     this.#state = "head";
-    this.#gatheredBytes = 0;
-    if (this.#gathered.length > KEPT_BYTES_MAX) this.#gathered = Buffer.alloc(0);
     this.#sink.onBinary(bytes, start, end);
   }
 }

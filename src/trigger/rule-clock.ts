@@ -25,6 +25,9 @@ export class RuleClock {
   #nowMs = 0;
   #gridMs = 0;
   #gridNs = 0n;
+  /** The log times that need no tick lie between these; kept, since most messages ask for nothing else. */
+  #backNs = 0n;
+  #nextNs = 0n;
   #isStarted = false;
 
   constructor(listener: RuleClockListener) {
@@ -37,7 +40,7 @@ export class RuleClock {
 
   /** Whether `logTimeNs` needs no tick; cheap enough for messages that nobody looks at. */
   isWithinTick(logTimeNs: bigint): boolean {
-    return this.#isStarted && logTimeNs < this.#gridNs + GRID_NS && logTimeNs > this.#gridNs - STEP_BACK_NS;
+    return logTimeNs < this.#nextNs && logTimeNs > this.#backNs;
   }
 
   /** Produces the ticks before `logTimeNs`. */
@@ -48,6 +51,8 @@ export class RuleClock {
     const lastMs = this.#gridMs + Math.min(silentMs, SILENCE_MS);
     while (this.#gridMs + GRID_MS <= lastMs) this.#tick();
     if (silentMs > SILENCE_MS) this.#gridNs = logTimeNs - (logTimeNs % GRID_NS);
+    this.#backNs = this.#gridNs - STEP_BACK_NS;
+    this.#nextNs = this.#gridNs + GRID_NS;
     if (silentMs > LONG_SILENCE_MS) this.#listener.onLongSilence();
   }
 

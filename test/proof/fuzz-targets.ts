@@ -27,6 +27,7 @@ import { systemClock } from "../../src/std/clock.ts";
 import type { Random } from "../../src/std/random.ts";
 import { noise } from "../ring/ring-rig.ts";
 import { FakeBridge, rawFrame } from "../source/fake-bridge.ts";
+import { feedSplitter } from "../support/feed-splitter.ts";
 
 export type Target = {
   readonly name: string;
@@ -220,13 +221,13 @@ function splitterTarget(types: readonly Sample[]): Target {
     ...{ name: "frame splitter", every: 2, samples },
     read: (bytes, random) => {
       let out = 0;
-      const count = (part: Buffer) => {
-        out += part.length;
+      const count = (part: Buffer, start = 0, end = part.length) => {
+        out += end - start;
       };
-      const splitter = new FrameSplitter(FRAME_BYTES_MAX, { onBinary: count, onRest: count });
+      const splitter = new FrameSplitter(FRAME_BYTES_MAX, { onBinary: count, onRest: count }, 128);
       for (let at = 0; at < bytes.length; ) {
         const size = 1 + Math.floor(random() * bytes.length);
-        splitter.take(bytes.subarray(at, at + size));
+        feedSplitter(splitter, bytes.subarray(at, at + size));
         at += size;
       }
       assert(out <= bytes.length, "no byte comes out twice");

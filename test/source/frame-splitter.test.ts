@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FrameSplitter } from "../../src/source/frame-splitter.ts";
+import { feedSplitter } from "../support/feed-splitter.ts";
 
 const HEADERS = Buffer.from("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", "latin1");
 const BYTES_MAX = 100_000;
@@ -17,21 +18,21 @@ function frame(first: number, payload: Buffer): Buffer {
 }
 
 /** What comes out of the stream, read in pieces of these sizes (the last one over and over). */
-function split(stream: Buffer, readSizes: readonly number[] = [stream.length]) {
+function split(stream: Buffer, readSizes: readonly number[] = [stream.length], memoryBytes = 64) {
   const binaries: Buffer[] = [];
   const rest: Buffer[] = [];
-  const splitter = new FrameSplitter(BYTES_MAX, {
-    onBinary: (bytes, start, end) => binaries.push(Buffer.from(bytes.subarray(start, end))),
-    onRest: (bytes) => rest.push(Buffer.from(bytes)),
-  });
-  const memory = Buffer.alloc(stream.length);
+  const splitter = new FrameSplitter(
+    BYTES_MAX,
+    {
+      onBinary: (bytes, start, end) => binaries.push(Buffer.from(bytes.subarray(start, end))),
+      onRest: (bytes) => rest.push(Buffer.from(bytes)),
+    },
+    memoryBytes,
+  );
   for (let at = 0, read = 0; at < stream.length; read += 1) {
     const size = Math.max(1, readSizes[Math.min(read, readSizes.length - 1)] ?? 1);
-    const count = stream.copy(memory, 0, at, at + size);
-    splitter.take(memory.subarray(0, count));
-    // The next read goes into the same memory.
-    memory.fill(0xee);
-    at += count;
+    feedSplitter(splitter, stream.subarray(at, at + size));
+    at += size;
   }
   return { binaries, rest: Buffer.concat(rest) };
 }
