@@ -34,6 +34,7 @@ export type IngestThreadData = {
   readonly config: Config;
   readonly anchor: BootAnchor;
   readonly channels: readonly Channel[];
+  readonly freeChannelIds: ReadonlySet<number>;
   readonly lastSequences: ReadonlyMap<number, number>;
   readonly recordedUntilNs: bigint | undefined;
   readonly ruleFiles: readonly RuleFile[];
@@ -52,10 +53,19 @@ const METER_MS = 1000;
 /** Flushing more often than this makes more rows than it saves time. */
 const FLUSH_MS_MIN = 50;
 
-const { config, anchor, channels, lastSequences, recordedUntilNs, ruleFiles, storePort }: IngestThreadData = workerData;
+const {
+  config,
+  anchor,
+  channels,
+  freeChannelIds,
+  lastSequences,
+  recordedUntilNs,
+  ruleFiles,
+  storePort,
+}: IngestThreadData = workerData;
 assert(parentPort !== null, "the ingest thread runs in a worker");
 const log = openLog(config.telemetry.log_level, "ingest");
-const registry = ChannelRegistry.open(channels);
+const registry = ChannelRegistry.open(channels, freeChannelIds);
 const definitions = Definitions.open({ folders: config.topics.msg_folders });
 const reader = new ChannelReader();
 const pool = new BufferPool(config.ring.in_flight_bytes_max);

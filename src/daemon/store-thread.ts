@@ -35,6 +35,7 @@ import { serveCalls } from "./thread-call.ts";
 
 export type OpenedStore = {
   readonly channels: readonly Channel[];
+  readonly freeChannelIds: ReadonlySet<number>;
   readonly lastSequences: ReadonlyMap<number, number>;
   /** log_time from which on this boot is not recorded yet. */
   readonly recordedUntilNs: bigint | undefined;
@@ -179,6 +180,7 @@ const countsOf = (bootId: string) => ledger.snapshot(ring.heldAmounts(bootId), b
 serveCalls(parentPort, {
   opened: (): OpenedStore => ({
     channels: ring.channels,
+    freeChannelIds: ring.freeChannelIds,
     lastSequences: ring.lastSequences,
     recordedUntilNs: ring.recordedUntilNs,
     lastStoredByBoot: ring.lastStoredByBoot,

@@ -1,9 +1,9 @@
 /**
  * Gives every (topic, schema, message encoding, class, locality) its channel id: the same one after a restart.
  *
- * Promises: ids are 1…65535 (u16 in MCAP), ring-wide, and never given twice: a topic whose type or class changes gets
- * a new channel, and its old chunks keep the old one. Whether a topic is latched is learnt late and does not
- * make another channel.
+ * Promises: ids are 1…65535 (u16 in MCAP), ring-wide, and not given again while anything refers to them: a topic whose
+ * type or class changes gets a new channel, and its old chunks keep the old one. Whether a topic is latched is learnt
+ * late and does not make another channel.
  */
 import type { Channel } from "../model/channel.ts";
 import { Fault } from "../std/fault.ts";
@@ -14,16 +14,18 @@ export type ChannelDeclaration = Omit<Channel, "id">;
 
 export class ChannelRegistry {
   readonly #channelsByKey: Map<string, Channel>;
+  readonly #freeIds: number[];
   #lastId: number;
 
-  private constructor(known: readonly Channel[]) {
+  private constructor(known: readonly Channel[], freeIds: Iterable<number>) {
+    this.#freeIds = [...freeIds].sort((a, b) => b - a); // taken from its end
     this.#channelsByKey = new Map(known.map((channel) => [keyOf(channel), channel]));
     this.#lastId = known.reduce((last, { id }) => Math.max(last, id), 0);
   }
 
-  /** `known`: the channels the ring has. */
-  static open(known: readonly Channel[]): ChannelRegistry {
-    return new ChannelRegistry(known);
+  /** `known`: the channels the ring has. `freeIds`: nothing refers to them any more; they are given first. */
+  static open(known: readonly Channel[], freeIds: Iterable<number> = []): ChannelRegistry {
+    return new ChannelRegistry(known, freeIds);
   }
 
   /** Throws `Fault("channels_exhausted")` when every id has been given. */
@@ -37,11 +39,13 @@ export class ChannelRegistry {
   }
 
   #nextId(topic: string): number {
+    const free = this.#freeIds.pop();
+    if (free !== undefined) return free;
     if (this.#lastId >= ID_MAX)
       throw new Fault(
         "channels_exhausted",
         `${topic} cannot be recorded: all ${ID_MAX} channel ids of this ring have been given.`,
-        "A topic name or type that changes again and again uses them up: exclude it, then start with a fresh ring.",
+        "A topic name or type that changes again and again uses them up: exclude it. A restart gives those free that nothing in the ring refers to.",
       );
     this.#lastId += 1;
     return this.#lastId;

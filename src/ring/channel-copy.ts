@@ -7,7 +7,8 @@ import type { Channel } from "../model/channel.ts";
 import type { Db } from "../store/database.ts";
 
 export function createChannelCopy(journal: Db): void {
-  journal.exec("CREATE TABLE ring_channel (id INTEGER PRIMARY KEY, body TEXT NOT NULL, crc32 INTEGER NOT NULL) STRICT");
+  journal.exec(`CREATE TABLE ring_channel (
+    id INTEGER PRIMARY KEY, body TEXT NOT NULL, crc32 INTEGER NOT NULL, since_chunk INTEGER NOT NULL) STRICT`);
 }
 
 /** Without those whose row is not what was written. */
@@ -17,16 +18,21 @@ export function readChannelCopy(journal: Db): Channel[] {
   return rows.flatMap((row) => (crc32(row.body) === row.crc32 ? [JSON.parse(row.body)] : []));
 }
 
-/** A later word on the same id replaces the row. */
-export function copyChannels(journal: Db, channels: readonly Channel[]): void {
+/** By id, the first chunk in which it may mean this channel; earlier ones are of the one that had the id before. */
+export function readChannelStarts(journal: Db): ReadonlyMap<number, number> {
+  return new Map(journal.prepare<[], [number, number]>("SELECT id, since_chunk FROM ring_channel").raw().all());
+}
+
+/** A later word on the same id replaces the row, but for `sinceChunk`: the first chunk in which it may occur. */
+export function copyChannels(journal: Db, channels: readonly Channel[], sinceChunk: (id: number) => number): void {
   const upsert = journal.prepare(
-    `INSERT INTO ring_channel (id, body, crc32) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
+    `INSERT INTO ring_channel (id, body, crc32, since_chunk) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
        SET body = excluded.body, crc32 = excluded.crc32`,
   );
   journal.transaction(() => {
     for (const channel of channels) {
       const body = JSON.stringify(channel);
-      upsert.run(channel.id, body, crc32(body));
+      upsert.run(channel.id, body, crc32(body), sinceChunk(channel.id));
     }
   })();
 }

@@ -96,6 +96,10 @@ export class ChunkTable {
     this.#nextId = Math.max(this.#nextId, id);
   }
 
+  get nextId(): number {
+    return this.#nextId;
+  }
+
   takeId(): number {
     return this.#nextId++;
   }

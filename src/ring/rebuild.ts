@@ -21,7 +21,7 @@ import { latest } from "../std/nanoseconds.ts";
 import { DamagedDatabase } from "../store/damaged-database.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
-import { readChannelCopy } from "./channel-copy.ts";
+import { readChannelCopy, readChannelStarts } from "./channel-copy.ts";
 import {
   type ChunkTable,
   headerOf,
@@ -135,6 +135,7 @@ export class Rebuild {
   readonly #deps: RebuildDeps;
   readonly #disk: { readonly chunks: ChunkTable; readonly segments: SegmentFiles; readonly retention: Retention };
   readonly #channels: ReadonlyMap<number, Channel>;
+  readonly #channelStarts: ReadonlyMap<number, number>;
   readonly #unscanned: number[];
   /** The counters came over whole. */
   readonly isCounted: boolean;
@@ -150,6 +151,7 @@ export class Rebuild {
     this.#deps = deps;
     this.#disk = disk;
     this.#channels = channels;
+    this.#channelStarts = readChannelStarts(deps.journal);
     this.#unscanned = given.unscanned;
     this.isCounted = given.state.state === "counted";
     this.#afterId = given.state.after_id;
@@ -258,7 +260,10 @@ export class Rebuild {
   #add(pending: readonly FoundPending[]): FoundPending[] {
     const { db, ledger } = this.#deps;
     const added: FoundPending[] = [];
-    for (const [bootId, ofBoot] of Map.groupBy(pending, (one) => one.bootId)) {
+    const named = pending.filter(({ id, chunk }) =>
+      chunk.channels.every(({ channelId }) => id >= (this.#channelStarts.get(channelId) ?? 0)),
+    );
+    for (const [bootId, ofBoot] of Map.groupBy(named, (one) => one.bootId)) {
       const number = bootNumbers(db).get(bootId) ?? addKnownBoot(db, bootOf(bootId, ofBoot));
       added.push(...this.#disk.chunks.restore(ofBoot, { id: number, bootId }));
     }

@@ -35,6 +35,7 @@ import { ChunkTable } from "./chunk-table.ts";
 import { DiskRefusal, isRingFull } from "./disk-refusal.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { forecastReach } from "./forecast.ts";
+import { freeChannels } from "./free-channels.ts";
 import { Holds } from "./holds.ts";
 import { Intake } from "./intake.ts";
 import { KeyFrames } from "./key-frames.ts";
@@ -114,6 +115,9 @@ export class Ring {
   readonly #options: Required<RingOptions>;
   readonly #deps: RingDeps;
   readonly #openedNs: bigint;
+  readonly #firstChunkId: number;
+  /** Ids that may be given to channels again: only near the end of all ids are there any. */
+  readonly freeChannelIds: ReadonlySet<number>;
   #disk: Disk;
   readonly #classes: ReadonlyMap<string, TopicClass>;
   readonly #clocks: BootClocks;
@@ -152,6 +156,10 @@ export class Ring {
     const boot = Boot.open(db, deps.ledger, deps.anchor, this.#openedNs);
     this.#accounts = new Accounts(deps.ledger, this.#channels);
     this.#disk = this.#diskOn(db, boot);
+    const free = this.#disk.rebuild === undefined ? freeChannels(db, deps.journal, this.#channels) : [];
+    this.#newChannels = this.#newChannels.filter(({ id }) => this.#channels.has(id));
+    this.freeChannelIds = new Set(free);
+    this.#firstChunkId = this.#disk.chunks.nextId;
     const areCounted = this.#disk.rebuild?.isCounted !== false;
     // Half of all numbers, and on as time goes on: counters may be lost in a boot more than once.
     const unknown = areCounted ? undefined : 2 ** 31 + Number(deps.anchor.monotonicNs / 1_000_000n);
@@ -220,7 +228,10 @@ export class Ring {
     return { ...files, db, boot, retention, uncommitted, pace: Pace.open(db), rebuild };
   }
 
-  /** All that were ever declared. */
+  /** Ids given free mean another channel from the first chunk of this opening on. */
+  readonly #sinceChunk = (id: number): number => (this.freeChannelIds.has(id) ? this.#firstChunkId : 0);
+
+  /** All that were ever declared, but for those that gave their ids free. */
   get channels(): readonly Channel[] {
     return [...this.#channels.values()];
   }
@@ -624,7 +635,7 @@ export class Ring {
     }
     failpoint("ring.segments_synced");
     try {
-      if (this.#newChannels.length > 0) copyChannels(this.#deps.journal, this.#newChannels);
+      if (this.#newChannels.length > 0) copyChannels(this.#deps.journal, this.#newChannels, this.#sinceChunk);
       this.#disk.db.transaction(() => this.#saveAll()).immediate();
     } catch (error) {
       this.#oweInline();
