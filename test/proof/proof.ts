@@ -3,6 +3,8 @@
  * promise was broken; what is printed names it, with what repeats it.
  */
 import { parseArgs } from "node:util";
+import { describeError } from "../../src/std/fault.ts";
+import { proveModel } from "../ring/ring-model.ts";
 import { FULL_PHASES, proveFullDisk } from "./full-disk.ts";
 import { proveFuzz } from "./fuzz.ts";
 import { failpointNames, proveKill } from "./kill.ts";
@@ -46,6 +48,18 @@ const PROOFS: Readonly<Record<string, { readonly runs: number; readonly prove: P
         problems.push(...found);
       }
       return problems;
+    },
+  },
+  model: {
+    runs: 5000,
+    prove: async (options) => {
+      try {
+        await proveModel(options);
+        console.log(`${options.runs} random histories of a ring`);
+        return [];
+      } catch (error) {
+        return [describeError(error)];
+      }
     },
   },
   "power-cut": { runs: 200, prove: (options) => powerCuts(options) },
