@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { MemorySpool } from "../../src/ring/memory-spool.ts";
-import { chunkKey, encodeMemoryEntry } from "../../src/ring/memory-stream.ts";
+import { chunkKey, encodeMemoryChunk, encodeMemoryEnd } from "../../src/ring/memory-stream.ts";
 import { RingReader } from "../../src/ring/ring-reader.ts";
 import { auditRing } from "../support/audit.ts";
 import {
@@ -208,11 +208,8 @@ class Model {
 async function* memoryOf(rig: Rig): AsyncGenerator<Uint8Array> {
   const { headers, completeUntilNs } = rig.ring.listMemory(0n, 2n ** 62n, () => true, rig.nowNs);
   const payloads = rig.ring.readMemory(headers.map(chunkKey), 0n, 2n ** 62n, Number.POSITIVE_INFINITY);
-  for (const [index, header] of headers.entries()) {
-    const payload = payloads[index];
-    yield* encodeMemoryEntry(payload === undefined ? { kind: "left", header } : { kind: "chunk", header, payload });
-  }
-  yield* encodeMemoryEntry({ kind: "end", completeUntilNs });
+  for (const [index, header] of headers.entries()) yield* encodeMemoryChunk(header, payloads[index]);
+  yield encodeMemoryEnd(completeUntilNs);
 }
 
 type Action = (model: Model) => unknown;
