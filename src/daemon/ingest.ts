@@ -83,6 +83,8 @@ export class Ingest implements SourceSink {
   readonly #deps: IngestDeps;
   readonly #topics: OpenTopic[] = [];
   readonly #handles = new Map<string, number>();
+  /** Of topics that are forgotten. */
+  readonly #freeHandles: number[] = [];
   readonly #topicsByChannel = new Map<number, string>();
   /** Drops since the last `tellDrops`, by topic and reason. */
   #drops = new Map<string, Loss>();
@@ -102,11 +104,19 @@ export class Ingest implements SourceSink {
     const plan = planTopic(announcement.topic, announcement.schemaName);
     if (plan === undefined) throw new Error(`${announcement.topic} is not to be recorded`);
     const schema = definitions.schema(announcement.schemaName, announcement.ros, announcement.schemaText);
-    const handle = this.#handles.get(announcement.topic) ?? this.#topics.length;
-    const { messages = 0, bytes = 0, gaps = new SequenceGaps() } = this.#topics[handle] ?? {};
+    const known = this.#handles.get(announcement.topic);
+    const handle = known ?? this.#freeHandles.pop() ?? this.#topics.length;
+    const earlier = known === undefined ? undefined : this.#topics[known];
+    const { messages = 0, bytes = 0, gaps = new SequenceGaps() } = earlier ?? {};
     this.#topics[handle] = { announcement, plan, schema, raw: undefined, json: undefined, gaps, messages, bytes };
     this.#handles.set(announcement.topic, handle);
     return handle;
+  }
+
+  closeTopic(topic: string): void {
+    const handle = this.#handles.get(topic);
+    if (handle !== undefined) this.#freeHandles.push(handle);
+    this.#handles.delete(topic);
   }
 
   onBytes(handle: number, bytes: Uint8Array, arrivalNs: bigint): void {

@@ -31,6 +31,8 @@ export type RosbridgeOptions = TransportOptions &
     readonly callTimeoutMs: number;
     readonly reconnectMs: number;
     readonly reconnectMsMax: number;
+    /** Names kept of topics that come and go; beyond it those that vanished are forgotten, the oldest first. */
+    readonly namesMax: number;
   };
 
 const ROSBRIDGE_DEFAULTS: Omit<RosbridgeOptions, "url"> = {
@@ -48,6 +50,7 @@ const ROSBRIDGE_DEFAULTS: Omit<RosbridgeOptions, "url"> = {
   callTimeoutMs: 10_000,
   reconnectMs: 500,
   reconnectMsMax: 5000,
+  namesMax: 10_000,
 };
 
 /** A connection that lived this long was a good one: the next back-off starts from the beginning. */
@@ -225,6 +228,18 @@ export class RosbridgeSource implements Source {
   /** rosapi lists what is published or subscribed: what it does not list has no publisher. */
   #noteVanished(listed: ReadonlySet<string>): void {
     for (const [topic, subscription] of this.#subscriptions) if (!listed.has(topic)) subscription.setPublishers([]);
+    const excess = this.#subscriptions.size + this.#notRecorded.size - this.#options.namesMax;
+    const names = excess > 0 ? [...this.#notRecorded.keys(), ...this.#subscriptions.keys()] : [];
+    const isGone = (topic: string) => !listed.has(topic) && !this.#deps.configuredTypes.has(topic);
+    for (const topic of names.filter(isGone).slice(0, excess)) this.#forget(topic);
+  }
+
+  #forget(topic: string): void {
+    if (this.#subscriptions.has(topic)) this.#sink.closeTopic(topic);
+    this.#subscriptions.get(topic)?.detach();
+    this.#subscriptions.delete(topic);
+    this.#notRecorded.delete(topic);
+    this.#definedTopics.delete(topic);
   }
 
   #arrangeAll(): void {

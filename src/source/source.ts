@@ -26,6 +26,8 @@ export type TopicAnnouncement = {
 export interface SourceSink {
   /** Before the first message of a topic, and again if its type changes; the number comes back with every message. */
   openTopic(announcement: TopicAnnouncement): number;
+  /** The topic is gone and forgotten; its number may be given to another. */
+  closeTopic(topic: string): void;
   /** One serialized message. `bytes` is borrowed for the call. `arrivalNs`: monotonic clock. */
   onBytes(handle: number, bytes: Uint8Array, arrivalNs: bigint): void;
   /** One message that came as JSON; `wireBytes` is the size of its frame. */

@@ -42,6 +42,7 @@ if (kind === "ws") {
     },
     {
       openTopic: () => 0,
+      closeTopic: () => {},
       onBytes: (_, message) => {
         messages += 1;
         bytes += message.length;

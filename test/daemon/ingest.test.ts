@@ -161,3 +161,13 @@ test("of an H.264 topic key frames are told before their chunk, and they alone a
     );
   expect([countOf("baseline"), countOf("full")]).toEqual([keys, units.length - keys]);
 });
+
+test("topics that come and go take each other's places, with counts of their own", () => {
+  const { ingest, nowNs } = open();
+  for (let index = 0; index < 1000; index += 1) {
+    const handle = ingest.openTopic(announce(`/anonymous/${index}`, "std_msgs/msg/String"));
+    ingest.onBytes(handle, Buffer.from([0, 1, 0, 0, 1, 0, 0, 0, 0]), nowNs());
+    ingest.closeTopic(`/anonymous/${index}`);
+  }
+  expect(ingest.traffic()).toMatchObject([{ topic: "/anonymous/999", messages: 1 }]);
+});

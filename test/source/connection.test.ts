@@ -207,3 +207,20 @@ describe("a service call", () => {
     expect(await running.source.callService("/x", "x/Y", {})).toMatchObject({ kind: "failed" });
   });
 });
+
+test("of topics that come and go only so many names are kept; those that are there, or configured, are not forgotten", async () => {
+  await using bridge = await openBridge();
+  const configuredTypes = new Map([["/configured", IMU]]);
+  await using running = new RunningSource(bridge.url, { namesMax: 20 }, { configuredTypes });
+  const names = () => running.source.topics().map(({ topic }) => topic);
+  for (let round = 0; round < 5; round += 1) {
+    const added = Array.from({ length: 15 }, (_, index) => `/anonymous_${round}_${index}`);
+    for (const topic of added) bridge.topics.set(topic, { type: IMU, publishers: ["/somebody"] });
+    await until(() => added.every((topic) => names().includes(topic)));
+    for (const topic of added) bridge.topics.delete(topic);
+  }
+  await until(() => names().length <= 20);
+  expect(names()).toEqual(expect.arrayContaining(["/imu", "/configured", "/anonymous_4_14"]));
+  expect(running.sink.closed.length).toBe(77 - names().length);
+  await untilFlowing(bridge, running);
+});

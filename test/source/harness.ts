@@ -42,6 +42,7 @@ export type Drop = {
 
 export class KeepingSink implements SourceSink {
   readonly announcements: TopicAnnouncement[] = [];
+  readonly closed: string[] = [];
   readonly raw: Received[] = [];
   readonly json: ReceivedJson[] = [];
   readonly drops: Drop[] = [];
@@ -49,6 +50,10 @@ export class KeepingSink implements SourceSink {
 
   openTopic(announcement: TopicAnnouncement): number {
     return this.announcements.push(announcement) - 1;
+  }
+
+  closeTopic(topic: string): void {
+    this.closed.push(topic);
   }
 
   onBytes(handle: number, bytes: Uint8Array, arrivalNs: bigint): void {
@@ -90,6 +95,7 @@ export const FAST: Omit<RosbridgeOptions, "url"> = {
   callTimeoutMs: 300,
   reconnectMs: 10,
   reconnectMsMax: 50,
+  namesMax: 10_000,
 };
 
 export class RunningSource {
