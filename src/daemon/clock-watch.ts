@@ -25,6 +25,8 @@ const STEP_MS_MIN = 10;
 /** `/proc/uptime` counts in 10 ms. */
 const SLEEP_MS_MIN = 50;
 export const LOOK_MS = 1000;
+/** A wall that is stepped without end costs a row in so long: what it did meanwhile is one step. */
+const REST_MS = 10_000;
 
 export type ClockWatchDeps = {
   readonly clock: Clock;
@@ -47,6 +49,7 @@ export class ClockWatch {
   /** Those of this boot that were written down. */
   #sleepsNs: bigint;
   #known: KnownTime | undefined;
+  #notedNs: bigint | undefined;
   #isRefused = false;
 
   private constructor(clocks: BootClocks, boot: BootClock, deps: ClockWatchDeps) {
@@ -80,14 +83,17 @@ export class ClockWatch {
     const offsetNs = wallNs - logNs;
     const steps = this.#stepsTo(offsetNs, logNs);
     const known = this.#knownAt(wallNs, offsetNs, steps);
-    if (steps.length === 0 && known === this.#known) {
+    if (known === this.#known && steps.length === 0) {
       this.#offsetNs = offsetNs; // a drift is no step, however long it goes on
       return;
     }
+    const isResting = this.#notedNs !== undefined && msOfNs(monotonicNs - this.#notedNs) < REST_MS;
+    if (known === this.#known && isResting && steps.every(({ kind }) => kind === "set")) return;
     try {
       this.#clocks.note(this.#anchor.bootId, offsetNs, { steps, known });
       this.#tell(steps, known);
       this.#take(offsetNs, steps, known);
+      this.#notedNs = monotonicNs;
     } catch (error) {
       if (!this.#isRefused)
         this.#deps.log.warn("A step of the clock cannot be written down yet.", { reason: describeError(error) });

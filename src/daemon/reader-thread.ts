@@ -16,6 +16,7 @@ import { assert } from "../std/assert.ts";
 import { systemClock } from "../std/clock.ts";
 import { uuidV7 } from "../std/uuid.ts";
 import { type Db, openDatabaseForReading } from "../store/database.ts";
+import { trueNowNs } from "./boot-anchor.ts";
 import { batchFolder, openJournal } from "./journal.ts";
 import { serveCalls } from "./thread-call.ts";
 
@@ -67,7 +68,7 @@ async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesReque
       decode: decoder.decode,
       videoFrames: decoder.videoFrames,
       newId: () => uuidV7(Date.now()),
-      nowNs: systemClock.wallNs(),
+      nowNs: trueNowNs(new BootClocks(journal).list(), systemClock),
     });
   } finally {
     journal.close();

@@ -30,6 +30,10 @@ export function createBootTables(db: Db): void {
   `);
 }
 
+/** More boots, and steps of a boot, than a ring reaches back to; beyond it the oldest go. */
+const BOOTS_MAX = 1000;
+const STEPS_MAX = 1000;
+
 /** Over any connection to the journal; the daemon's main thread writes. */
 export class BootClocks {
   readonly #db: Db;
@@ -61,6 +65,8 @@ export class BootClocks {
         "INSERT INTO boot (boot_id, monotonic_ns, wall_ns, offset_ns) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING",
       )
       .run(reading.bootId, reading.monotonicNs, reading.wallNs);
+    this.#db.prepare("DELETE FROM boot WHERE id <= (SELECT max(id) FROM boot) - ?").run(BOOTS_MAX);
+    this.#db.prepare("DELETE FROM clock_step WHERE boot_id NOT IN (SELECT boot_id FROM boot)").run();
     const { bootId, monotonicNs, wallNs } = this.list().find((known) => known.bootId === reading.bootId) ?? reading;
     return { bootId, monotonicNs, wallNs };
   }
@@ -77,6 +83,9 @@ export class BootClocks {
       this.#db.prepare("UPDATE boot SET offset_ns = ? WHERE boot_id = ?").run(offsetNs, bootId);
       const add = this.#db.prepare("INSERT INTO clock_step (boot_id, at_ns, step_ns, kind) VALUES (?, ?, ?, ?)");
       for (const { kind, atNs, stepMs } of steps) add.run(bootId, atNs, BigInt(Math.round(stepMs * 1e6)), kind);
+      const oldest =
+        "SELECT id FROM clock_step WHERE boot_id = :bootId AND kind = 'set' ORDER BY id DESC LIMIT -1 OFFSET :max";
+      this.#db.prepare(`DELETE FROM clock_step WHERE id IN (${oldest})`).run({ bootId, max: STEPS_MAX });
       if (known === undefined) return;
       this.#db
         .prepare("UPDATE boot SET correction_ns = ?, truth = ? WHERE boot_id = ?")

@@ -72,10 +72,18 @@ export class ReceiptStore {
     this.#db.prepare(sql).run(endNs, end.kind, end.reason, end.sentBytes, id);
   }
 
-  /** Bytes sent over a link in attempts that began at or after `sinceNs`. */
+  /**
+   * Bytes sent over a link in attempts that began at or after `sinceNs`. Not those of a clock that was days ahead: they
+   * would stop the upload until it is that late.
+   */
   sentBytes(link: Link, sinceNs: bigint): number {
-    const sql = "SELECT coalesce(sum(sent_bytes), 0) FROM attempt WHERE start_ns >= ? AND link = ?";
-    return Number(this.#db.prepare(sql).pluck().get(sinceNs, link));
+    const sql = `SELECT coalesce(sum(sent_bytes), 0) FROM attempt WHERE start_ns BETWEEN ? AND ? AND link = ?`;
+    return Number(
+      this.#db
+        .prepare(sql)
+        .pluck()
+        .get(sinceNs, sinceNs + 2n * NS_PER_DAY, link),
+    );
   }
 
   attemptsOf(batchId: string): number {

@@ -176,6 +176,17 @@ test("a daemon that starts again within a boot goes on in the same log_time, and
   expect(robot.steps).toHaveLength(1);
 });
 
+test("a wall that is stepped every second costs a row in ten, and their sum is what it did", () => {
+  const robot = new Robot(NOW_2026);
+  for (let second = 0; second < 100; second += 1) {
+    robot.clock.stepWallMs(20);
+    robot.run(1);
+  }
+  robot.run(10);
+  expect(robot.steps.length).toBeLessThanOrEqual(12);
+  expect(robot.steps.reduce((sum, [, stepMs]) => sum + Number(stepMs), 0)).toBe(2000);
+});
+
 test("a sleep of the computer is told from a set clock, and true time jumps with it", () => {
   const robot = new Robot(NOW_2026);
   robot.isSynchronised = true;
