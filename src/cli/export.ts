@@ -8,6 +8,7 @@ import { exportCsv } from "../export/export-csv.ts";
 import { type ExportOptions, exportMcap } from "../export/export-mcap.ts";
 import { type BootClock, trueTimeNs } from "../model/boot-clock.ts";
 import type { Loss } from "../model/loss.ts";
+import type { ReadProblem } from "../ring/ring-reader.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import { compileGlobs } from "../std/glob.ts";
@@ -34,7 +35,10 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
   if (startNs !== undefined && endNs !== undefined && endNs < startNs)
     throw new Fault("bad_time", `--to ${options.to} is before --from ${options.from}.`, "Swap them.");
   const topics = options.topics ?? ["**"];
-  const place = { folder: ring.folder, socket: telemetry.socket, spoolFolder: dirname(resolve(options.output)) };
+  const problems = new Set<string>(); // CSV reads twice
+  const onProblem = ({ reason }: ReadProblem) => void problems.add(reason);
+  const spoolFolder = dirname(resolve(options.output));
+  const place = { folder: ring.folder, socket: telemetry.socket, spoolFolder, onProblem };
   const { source, parts, clocks, accounting } = await openExportSource(ids, place, { startNs, endNs }, topics);
   using opened = source;
   const isCorrected = options.corrected === true;
@@ -45,7 +49,7 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
   const wantsTopic = compileGlobs(topics);
   const known = accounting === undefined ? {} : { accounting: () => accounting(wantsTopic) };
   const wanted: ExportOptions = { parts, clocks, isCorrected, wantsTopic, ...known, ...followed };
-  if (options.format === "csv") return await exportTables(opened, wanted, options);
+  if (options.format === "csv") return await exportTables(opened, wanted, options, problems);
   if (options.format !== "mcap")
     throw new Fault("bad_usage", `"${options.format}" is no format.`, "Use --format mcap or csv.");
   const result = await exportMcap(opened, options.output, wanted);
@@ -62,16 +66,16 @@ async function exportTables(
   source: ExportSource["source"],
   wanted: ExportOptions,
   options: ExportCommandOptions,
+  problems: ReadonlySet<string>,
 ): Promise<void> {
   const files = await exportCsv(source, options.output, new ChannelReader().decode, wanted);
-  say(options, { files }, () =>
-    files
-      .map(({ path, messages, skipped, undecodable, problem }) => {
-        const left = Object.keys(skipped).length === 0 ? "" : `, left out: ${Object.keys(skipped).join(", ")}`;
-        return `${path}: ${messages} messages${left}${undecodable === 0 ? "" : `, ${undecodable} could not be read (${problem})`}`;
-      })
-      .join("\n"),
-  );
+  const damaged = [...problems];
+  const lines = () =>
+    files.map(({ path, messages, skipped, undecodable, problem }) => {
+      const left = Object.keys(skipped).length === 0 ? "" : `, left out: ${Object.keys(skipped).join(", ")}`;
+      return `${path}: ${messages} messages${left}${undecodable === 0 ? "" : `, ${undecodable} could not be read (${problem})`}`;
+    });
+  say(options, { files, damaged }, () => lines().join("\n") + damage(damaged));
 }
 
 function damage(damaged: readonly string[]): string {

@@ -16,7 +16,7 @@ import type { FileAccounting } from "../model/accounting.ts";
 import { type BootClock, type BootRange, logTimeRanges } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import { MemorySpool } from "../ring/memory-spool.ts";
-import { RingReader } from "../ring/ring-reader.ts";
+import { type ReadProblem, RingReader } from "../ring/ring-reader.ts";
 import { Fault } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import { openDatabaseForReading } from "../store/database.ts";
@@ -39,7 +39,13 @@ const EVER_NS = 2n ** 62n;
 const EVER = { startNs: 0n, endNs: EVER_NS };
 
 /** Where the ring lies, where its daemon answers if one runs, and where there is room beside the export. */
-export type ExportPlace = { readonly folder: string; readonly socket: string; readonly spoolFolder: string };
+export type ExportPlace = {
+  readonly folder: string;
+  readonly socket: string;
+  readonly spoolFolder: string;
+  /** Of reading message by message: a chunk that is damaged or gone. */
+  readonly onProblem?: (problem: ReadProblem) => void;
+};
 
 /** The caller disposes of `source`. Of the topics only those of the memory tier are chosen here. Throws `Fault`. */
 export async function openExportSource(
@@ -82,7 +88,7 @@ export async function openExportSource(
   const told = { parts, clocks: known, accounting: accountingOf(folder, parts) };
   if (files.length > 0) return { source: await McapSource.open(files, episode.bootId), ...told };
   const memory = await readMemoryTier(place, parts, topics);
-  return { source: RingReader.open(folder, { memory }), ...told };
+  return { source: RingReader.open(folder, { ...place, memory }), ...told };
 }
 
 async function openRing(
@@ -93,7 +99,7 @@ async function openRing(
 ): Promise<ExportSource> {
   const present = clocks.slice(-1); // only that boot can be in memory
   const memory = await readMemoryTier(place, partsOf(present, given), topics);
-  const source = RingReader.open(place.folder, { memory });
+  const source = RingReader.open(place.folder, { ...place, memory });
   const boots = source.bootIds().map((bootId) => clocks.find((one) => one.bootId === bootId) ?? unknownClock(bootId));
   const parts = partsOf(boots, given);
   return { source, parts, clocks, accounting: accountingOf(place.folder, parts) };

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import type { McapExport } from "../../src/export/export-mcap.ts";
 import type { Wire } from "../../src/std/wire.ts";
@@ -51,6 +52,14 @@ test("an export has what the daemon received up to the instant it names, at full
   const alone = await rig.lode<Wire<McapExport>>(["export", "--from", "-1h", "--topics", CAMERA, "-o", path]);
   expect(alone).not.toHaveProperty("complete_until_time");
   expect(alone.messages).toBeLessThan((answer.topics[CAMERA] ?? 0) / 2); // the baseline is what is left of the camera
+
+  const db = new Database(join(rig.dataFolder, "ring.db"));
+  db.exec(`UPDATE chunk SET payload = zeroblob(length(payload)) WHERE id =
+    (SELECT min(id) FROM chunk WHERE payload IS NOT NULL AND class_name = 'light')`);
+  db.close();
+  const tables = ["export", "--from", "-1h", "--format", "csv", "-o", join(rig.folder, "csv")];
+  const { damaged } = await rig.lode<{ damaged: readonly string[] }>(tables);
+  expect(damaged).toEqual([expect.stringContaining("damaged")]); // once, though a table is made in two readings
 });
 
 test("a daemon of another ring is not asked for its memory, and an unfinished request costs it nothing", async () => {
