@@ -29,7 +29,8 @@ export class ControlServer {
   /** Throws `Fault("already_running")` if another daemon answers on the socket, `Fault("no_socket")`. */
   static async open(path: string, commands: Commands, log: Log): Promise<ControlServer> {
     await clearStaleSocket(path);
-    const server = fastify({ bodyLimit: BODY_BYTES_MAX, logger: false });
+    // Somebody who asked and does not read the answer must not hold up the daemon's end.
+    const server = fastify({ bodyLimit: BODY_BYTES_MAX, logger: false, forceCloseConnections: true });
     server.setErrorHandler((error, _request, reply) => {
       const isFault = error instanceof Fault;
       if (!isFault) log.error("A control request failed.", { cause: error });

@@ -1,7 +1,7 @@
 /** `lode export` of the last seconds, beside the daemon that has them in memory and without it. */
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
@@ -94,6 +94,24 @@ test("a daemon of another ring is not asked for its memory, and an unfinished re
   expect(await ask({ ...query, folder: rig.dataFolder, start_ns: "-1" })).toEqual({ status: 400, code: "bad_usage" });
   expect(await ask({ ...query, folder: rig.dataFolder })).toMatchObject({ status: 200 });
   expect((await rig.status()).source.is_connected).toBe(true);
+});
+
+test("a reader that stalls in mid-answer does not keep the daemon from stopping", async () => {
+  await using robot = await LiveRobot.open({ cameraHz: 20, frameBytes: 200_000 });
+  await using rig = await Rig.open({ bridgePort: robot.port });
+  const daemon = await rig.startDaemon();
+  await waitFor(async () => (await rig.status()).accounting.in_memory > 30, "megabytes in memory", 20_000);
+  const headers = { "content-type": "application/json" };
+  const body = { folder: rig.dataFolder, start_ns: "0", end_ns: String(2n ** 62n), topics: ["**"] };
+  const socketPath = join(rig.folder, "control.sock");
+  const stalled = await new Promise<IncomingMessage>((resolve) =>
+    request({ socketPath, method: "POST", path: "/v1/memory", headers }, resolve).end(JSON.stringify(body)),
+  );
+  expect(stalled.statusCode).toBe(200);
+  stalled.on("error", () => {}); // cut off, as it must be
+  const startMs = performance.now();
+  expect(await daemon.stop()).toMatchObject({ code: 0 });
+  expect(performance.now() - startMs).toBeLessThan(15_000);
 });
 
 test("Ctrl-C ends an export without leaving half a file", async () => {
