@@ -59,4 +59,4 @@ test("a captured episode's video reaches the receiver from a key frame on, and d
   } finally {
     clearInterval(timer);
   }
-});
+}, 90_000);
