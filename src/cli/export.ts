@@ -8,7 +8,6 @@ import { exportCsv } from "../export/export-csv.ts";
 import { type ExportOptions, exportMcap } from "../export/export-mcap.ts";
 import { type BootClock, trueTimeNs } from "../model/boot-clock.ts";
 import type { Loss } from "../model/loss.ts";
-import type { ReadProblem } from "../ring/ring-reader.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
 import { compileGlobs } from "../std/glob.ts";
@@ -36,7 +35,7 @@ export async function runExport(ids: readonly string[], options: ExportCommandOp
     throw new Fault("bad_time", `--to ${options.to} is before --from ${options.from}.`, "Swap them.");
   const topics = options.topics ?? ["**"];
   const problems = new Set<string>(); // CSV reads twice
-  const onProblem = ({ reason }: ReadProblem) => void problems.add(reason);
+  const onProblem = (reason: string) => void problems.add(reason);
   const spoolFolder = dirname(resolve(options.output));
   const place = { folder: ring.folder, socket: telemetry.socket, spoolFolder, onProblem };
   const { source, parts, clocks, accounting } = await openExportSource(ids, place, { startNs, endNs }, topics);

@@ -16,7 +16,7 @@ import type { FileAccounting } from "../model/accounting.ts";
 import { type BootClock, type BootRange, logTimeRanges } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import { MemorySpool } from "../ring/memory-spool.ts";
-import { type ReadProblem, RingReader } from "../ring/ring-reader.ts";
+import { RingReader } from "../ring/ring-reader.ts";
 import { Fault } from "../std/fault.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import { openDatabaseForReading } from "../store/database.ts";
@@ -43,8 +43,8 @@ export type ExportPlace = {
   readonly folder: string;
   readonly socket: string;
   readonly spoolFolder: string;
-  /** Of reading message by message: a chunk that is damaged or gone. */
-  readonly onProblem?: (problem: ReadProblem) => void;
+  /** Of reading message by message: why a chunk is missing. */
+  readonly onProblem: (reason: string) => void;
 };
 
 /** The caller disposes of `source`. Of the topics only those of the memory tier are chosen here. Throws `Fault`. */
@@ -88,7 +88,7 @@ export async function openExportSource(
   const told = { parts, clocks: known, accounting: accountingOf(folder, parts) };
   if (files.length > 0) return { source: await McapSource.open(files, episode.bootId), ...told };
   const memory = await readMemoryTier(place, parts, topics);
-  return { source: RingReader.open(folder, { ...place, memory }), ...told };
+  return { source: openReader(place, memory), ...told };
 }
 
 async function openRing(
@@ -99,10 +99,14 @@ async function openRing(
 ): Promise<ExportSource> {
   const present = clocks.slice(-1); // only that boot can be in memory
   const memory = await readMemoryTier(place, partsOf(present, given), topics);
-  const source = RingReader.open(place.folder, { ...place, memory });
+  const source = openReader(place, memory);
   const boots = source.bootIds().map((bootId) => clocks.find((one) => one.bootId === bootId) ?? unknownClock(bootId));
   const parts = partsOf(boots, given);
   return { source, parts, clocks, accounting: accountingOf(place.folder, parts) };
+}
+
+function openReader({ folder, onProblem }: ExportPlace, memory: MemorySpool | undefined): RingReader {
+  return RingReader.open(folder, { memory, onProblem: ({ reason }) => onProblem(reason) });
 }
 
 /** Read when it is asked for: losses are told late. */
