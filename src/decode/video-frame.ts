@@ -51,7 +51,7 @@ export function compileVideoFrame(parsed: ParsedSchema, encoding: WireEncoding):
 }
 
 /** What an access unit between the offsets is. */
-export function frameKind(bytes: Uint8Array, start: number, end: number, codec: "h264" | "h265"): FrameKind {
+function frameKind(bytes: Uint8Array, start: number, end: number, codec: "h264" | "h265"): FrameKind {
   const unitOf = codec === "h264" ? unitOfH264 : unitOfH265;
   if (!startsAnnexB(bytes, start, end)) return "other";
   let kind: FrameKind = "delta";

@@ -8,7 +8,7 @@ import { CAMERA, channel, LIGHT, MS, noise, Rig, START_NS } from "./ring-rig.ts"
 const TYPE = "foxglove_msgs/msg/CompressedVideo";
 export const VIDEO = channel(1, "/front/video", "camera", { schema: schemaOf(TYPE) });
 export const JPEG = channel(2, "/rear/image", "camera");
-export const JOINTS = channel(3, "/joints", "light");
+const JOINTS = channel(3, "/joints", "light");
 export const decoder = new ChannelReader();
 export const frameAt = (index: number): bigint => START_NS + BigInt(index) * (1000n / BigInt(FRAME_HZ)) * MS;
 /** As ingest chooses. */
