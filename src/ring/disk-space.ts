@@ -56,6 +56,11 @@ export class DiskSpace {
     return this.#segments.freeBytes > 0 ? 0 : this.#options.segmentBytes;
   }
 
+  /** Over its bound by more than this the ring is not by its own doing. */
+  get farBytes(): number {
+    return 4 * this.#options.segmentBytes;
+  }
+
   /** What the ring may use as things are: its bound, or less where others fill the file system. */
   get capacityBytes(): number {
     return this.usedBytes - this.excess(0);

@@ -74,12 +74,19 @@ export class Retention {
     return this.#makeRoom(0, ANYTHING, true) || this.#makeRoom(headroomBytes, SOMETHING_HEAVY, true);
   }
 
-  /** Evicts until the chunk has so many bytes. False: nothing is left that may go for it. */
+  /**
+   * Evicts until the chunk has so many bytes. False: nothing is left that may go for it. Of a ring that is far over its
+   * bound (it was lowered, or others filled the disk) one step's worth goes at a time, and the chunk comes in.
+   */
   makeRoomFor(bytes: number, chunk: Range & { readonly className: string }, isNewFile: boolean): boolean {
     const newcomer = { rank: this.#rankOf(chunk.className), isHeld: this.#deps.holds.holds(chunk) };
     const needed = bytes + this.#keptFrom(newcomer);
-    while (this.#deps.space.excess(needed, isNewFile) > 0)
+    const { space } = this.#deps;
+    const isFar = space.excess(needed, isNewFile) > needed + space.farBytes;
+    while (space.excess(needed, isNewFile) > 0) {
       if (!this.#makeRoom(needed, newcomer, isNewFile)) return false;
+      if (isFar) break;
+    }
     return true;
   }
 

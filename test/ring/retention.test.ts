@@ -138,3 +138,22 @@ test("a reader that retention overtakes skips what is gone and never mistakes ne
   expect(problems.length).toBeGreaterThan(0);
   expect(problems.every(({ code }) => code === "chunk_gone")).toBe(true);
 });
+
+test("a bound that was lowered is reached step by step, and nobody waits for it", () => {
+  using rig = rigOf({ bytesMax: 48 * MIB });
+  run(rig, 90);
+  rig.settle();
+  const before = filesOf(rig);
+  expect(before).toBeGreaterThan(30 * MIB);
+  using lower = rig.reopen({ classes: [LIGHT, CAMERA], segmentBytes: MIB, bytesMax: 8 * MIB });
+  lower.send(2, noise(20_000, 1));
+  lower.builder.flushAll();
+  lower.ring.commit();
+  expect(filesOf(lower)).toBeGreaterThan(30 * MIB); // the append did not work it all off
+  expect(lower.ring.status().isDiskRefusing).toBe(false);
+  while (lower.ring.step(50)) {}
+  lower.settle();
+  expect(filesOf(lower)).toBeLessThanOrEqual(8 * MIB);
+  expect(lower.readAll().filter(({ channelId }) => channelId === 1).length).toBe(1800);
+  expect(brokenIdentities(lower)).toEqual([]);
+});
