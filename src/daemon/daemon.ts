@@ -17,7 +17,7 @@ import type { Episode } from "../model/episode.ts";
 import { isClockSynchronised, loadNative, notifySystemd } from "../native/addon.ts";
 import { BootClocks } from "../ring/boot-clocks.ts";
 import { systemClock } from "../std/clock.ts";
-import { describeError } from "../std/fault.ts";
+import { describeError, Fault } from "../std/fault.ts";
 import { fullJitterMs } from "../std/random.ts";
 import { aborted } from "../std/wait.ts";
 import { Ballast } from "../store/ballast.ts";
@@ -221,6 +221,8 @@ export class Daemon {
         episode_id: episode.id,
         cause: describeError(error),
       });
+      if (error instanceof Fault && error.code === "corrupt_ring")
+        await this.#store.call("mendRing", error.message, OPEN_DEADLINE_MS);
       const restMs = BATCH_RETRY_MS + fullJitterMs(tries, BATCH_RETRY_MS, BATCH_RETRY_MS_MAX, Math.random);
       const retry = setTimeout(() => this.#batchLater(episode, tries + 1), restMs);
       retry.unref();

@@ -220,6 +220,8 @@ serveCalls(parentPort, {
   annotate: ({ id, edit, author }: { id: string; edit: EpisodeEdit; author: string }) => {
     capture.annotate(id, edit, author, nowNs());
   },
+  /** A reader found `ring.db` damaged. */
+  mendRing: (reason: string) => ring.mend(reason),
   batched: ({
     episode,
     made,

@@ -5,6 +5,7 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { failpoint } from "../std/failpoint.ts";
+import { describeError, Fault } from "../std/fault.ts";
 import { type Db, openDatabase } from "../store/database.ts";
 import { toRingFormat2 } from "./format-2.ts";
 import type { RingLedger } from "./ring-ledger.ts";
@@ -36,6 +37,13 @@ export function setAsideRingFile(folder: string): void {
     failpoint("ring_file.setting_aside");
     if (existsSync(path)) renameSync(path, aside);
   }
+}
+
+/** For who only reads: damage to the file as a `Fault` that crosses threads; anything else as it is. */
+export function asReadFault(error: unknown): unknown {
+  if (!isDamage(error) || error instanceof Fault) return error;
+  const hint = "The daemon mends it when it comes upon it or is started; then try again.";
+  return new Fault("corrupt_ring", `ring.db is damaged: ${describeError(error)}.`, hint, error);
 }
 
 /** The error says that the file is damaged, not that the disk refuses or the program is wrong. */

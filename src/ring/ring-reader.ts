@@ -22,6 +22,7 @@ import type { MemorySpool } from "./memory-spool.ts";
 import { mergeChunks } from "./message-merge.ts";
 import type { RingMessage } from "./message-record.ts";
 import type { Compression } from "./packed-chunk.ts";
+import { asReadFault, isDamage } from "./ring-file.ts";
 import { decodeSegmentHeader } from "./segment-header.ts";
 import { RING_FILE, RING_FORMAT, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
 
@@ -122,6 +123,14 @@ export class RingReader {
 
   /** What touches the range, boot by boot and by start time; quarantined chunks are left out. */
   *chunks(query: RingQuery): Generator<StoredChunk> {
+    try {
+      yield* this.#chunks(query);
+    } catch (error) {
+      throw asReadFault(error);
+    }
+  }
+
+  *#chunks(query: RingQuery): Generator<StoredChunk> {
     const boots = readBoots(this.#db).filter(({ bootId }) => query.bootId === undefined || query.bootId === bootId);
     const lists = boots.map(({ id }) => ChunkList.open(this.#db, id, query));
     for (const [index, list] of lists.entries()) yield* this.#joined(list, boots[index]?.bootId ?? "", query);
@@ -177,6 +186,14 @@ export class RingReader {
    * told): of that boot, or else of an earlier one, unless that one's clock was ahead of the instant.
    */
   latched(beforeNs: bigint, bootId?: string): RingMessage[] {
+    try {
+      return this.#latched(beforeNs, bootId);
+    } catch (error) {
+      throw asReadFault(error);
+    }
+  }
+
+  #latched(beforeNs: bigint, bootId?: string): RingMessage[] {
     type Latched = Record<"channel_id" | "log_time_ns" | "boot" | "sequence" | "publish_time_ns", bigint> & {
       bytes: Buffer;
       seal: bigint | null;
@@ -253,11 +270,15 @@ export class RingReader {
   }
 
   #readInline(chunk: StoredChunk): Uint8Array {
-    const row = this.#db
-      .prepare<[number], { payload: Buffer | null }>("SELECT payload FROM chunk WHERE id = ?")
-      .get(chunk.id);
-    if (row === undefined) throw gone(chunk.id);
-    return row.payload ?? new Uint8Array(0);
+    try {
+      const row = this.#db
+        .prepare<[number], { payload: Buffer | null }>("SELECT payload FROM chunk WHERE id = ?")
+        .get(chunk.id);
+      if (row === undefined) throw gone(chunk.id);
+      return row.payload ?? new Uint8Array(0);
+    } catch (error) {
+      throw isDamage(error) ? corrupt(chunk.id, "A page of ring.db that holds it is damaged.") : error;
+    }
   }
 
   #readSegment(chunk: StoredChunk, segment: number, { offset, size, seal }: Place): Uint8Array {

@@ -420,6 +420,13 @@ export class Ring {
     this.#deps.log.error("A damaged chunk was set aside.", { chunk_id: chunkId, reason });
   }
 
+  /** A reader came upon damage in `ring.db`. Nothing happens while it is being rebuilt anyway. */
+  mend(reason: string): void {
+    if (this.#disk.rebuild !== undefined) return;
+    this.#deps.log.error("ring.db is damaged, as a reader found: it is set aside, and recording goes on.", { reason });
+    this.#replaceFile();
+  }
+
   /** Of a boot's stored messages, per topic, what a hold protects. */
   heldAmounts(bootId = this.#deps.anchor.bootId): ReadonlyMap<string, Amount> {
     const held = this.#holds.merged(bootId);
