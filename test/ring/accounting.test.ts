@@ -5,6 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { TopicCounts } from "../../src/model/accounting.ts";
+import { SEQUENCE_SLACK } from "../../src/ring/message-record.ts";
 import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-io.ts";
 import { auditRing } from "../support/audit.ts";
 import { brokenIdentities, channel, LIGHT, MS, noise, Rig, type RigOptions, topicClass } from "./ring-rig.ts";
@@ -248,3 +249,43 @@ test("every message has one fate and its bytes are counted with it: over kills, 
     { numRuns: Number(process.env.LODE_ACCOUNTING_RUNS ?? 40), seed: 11 },
   );
 }, 600_000);
+
+test("each restart within a boot gives messages other numbers, whatever a killed process had given", () => {
+  let rig = new Rig();
+  rig.addChannel(channel(1, "/joints", "light"));
+  rig.send(1, Buffer.from("x"));
+  rig.settle();
+  const floors: number[] = [];
+  for (let restart = 0; restart < 4; restart += 1) {
+    rig = rig.reopen();
+    floors.push(rig.ring.lastSequences.get(1) ?? 0);
+  }
+  rig.remove();
+  for (const [index, floor] of floors.entries())
+    expect(floor).toBeGreaterThanOrEqual((floors[index - 1] ?? 1) + SEQUENCE_SLACK);
+});
+
+test("a crash's row reaches back to the oldest chunk that was owed to the disk", () => {
+  const model = new Model();
+  try {
+    model.publish(1, 100, 50);
+    model.isFull = true;
+    const owedNs = model.rig.nowNs;
+    for (let second = 0; second < 6; second += 1) {
+      model.publish(4, 1000, 20);
+      model.publish(1, 100, 70);
+      model.commit();
+    }
+    model.kill(false);
+    const [crash, ...more] = model.rig.ledger
+      .losses(0n, 2n ** 62n)
+      .filter(({ reason, topic }) => reason === "crash" && topic === "");
+    expect(more).toEqual([]);
+    expect(crash?.count).toBeUndefined();
+    expect(crash?.startNs).toBeLessThanOrEqual(owedNs);
+    expect(crash?.startNs).toBeGreaterThanOrEqual(owedNs - 2000n * MS);
+    model.check();
+  } finally {
+    model.rig.remove();
+  }
+});
