@@ -73,7 +73,7 @@ export function beginRebuild({ folder, db, journal, ledger, log }: RebuildDeps, 
   db.transaction(() => {
     const areCounted = damaged !== undefined && copySmallTables(damaged, db);
     for (const channel of channels) writeChannel(db, channel);
-    for (const boot of bootsOf(journal)) addKnownBoot(db, boot);
+    if (!isNew) for (const boot of bootsOf(journal)) addKnownBoot(db, boot); // a new ring has no past
     if (ownBootId !== undefined) db.prepare("UPDATE boot SET is_closed = 1 WHERE boot_id = ?").run(ownBootId);
     ledger.presumeLost(db);
     const lastId = Math.max(damaged === undefined ? 0 : lastIdIn(damaged), listSegments(folder, db, segments));

@@ -3,6 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { openJournal } from "../../src/daemon/journal.ts";
 import { BootClocks } from "../../src/ring/boot-clocks.ts";
 import { windowChunks } from "../../src/ring/window.ts";
 import { auditRing } from "../support/audit.ts";
@@ -216,4 +217,12 @@ test("a boot of which nothing is left in the ring is forgotten, and its messages
   const received = boots.flatMap((bootId) => rig.ledger.snapshot(rig.ring.heldAmounts(bootId), bootId));
   expect(received.reduce((sum, counts) => sum + counts.received, 0)).toBe(30 * 20);
   expect(auditRing(folder)).toEqual([]);
+});
+
+test("a ring that never was has no past, though the journal knows the present boot already", () => {
+  const journal = openJournal(folder);
+  new BootClocks(journal).keep({ bootId: "a", monotonicNs: 0n, wallNs: START_NS });
+  journal.close();
+  using rig = new Rig({ bootId: "a", openJournal }, folder, START_NS + 10n * S);
+  expect(rig.ring.recordedUntilNs).toBeUndefined();
 });
