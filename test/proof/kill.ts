@@ -83,7 +83,13 @@ const FIRST_CHAIN: readonly Plan[] = Array.from({ length: 3 }, () => [
 ]).flat();
 
 /** Every failpoint by name, in turn, with random kills between them, until at least so many runs are made. */
-export async function proveKill(options: { readonly runs: number; readonly seed: number }): Promise<KillResult> {
+export async function proveKill(options: {
+  readonly runs: number;
+  readonly seed: number;
+  /** Ends earlier, after the chain under way. */
+  readonly seconds?: number;
+}): Promise<KillResult> {
+  const endMs = performance.now() + (options.seconds ?? Number.POSITIVE_INFINITY) * 1000;
   const random = seededRandom(options.seed);
   const names = failpointNames().filter((name) => !name.startsWith("database."));
   let turn = 0;
@@ -102,7 +108,8 @@ export async function proveKill(options: { readonly runs: number; readonly seed:
   while (chains.flat().length + chains.length < options.runs) chains.push(chain());
   const results: KillResult[] = [];
   const lane = async () => {
-    for (let plans = chains.shift(); plans !== undefined; plans = chains.shift()) results.push(await runChain(plans));
+    for (let plans = chains.shift(); plans !== undefined && performance.now() < endMs; plans = chains.shift())
+      results.push(await runChain(plans));
   };
   await Promise.all([lane(), lane()]);
   // What settles a crash is not reached behind an end that left nothing to settle.

@@ -41,18 +41,23 @@ export type CutOptions = {
   readonly cuts: number;
   readonly seed: number;
   readonly control?: Control;
+  /** Ends earlier, after the cut under way. */
+  readonly seconds?: number;
 };
 
-export async function provePowerCut({ fileSystem, cuts, seed, control = "none" }: CutOptions): Promise<CutResult> {
+export async function provePowerCut(options: CutOptions): Promise<CutResult> {
+  const { fileSystem, cuts, seed, control = "none", seconds = Number.POSITIVE_INFINITY } = options;
+  const endMs = performance.now() + seconds * 1000;
+  const isOver = () => total.cuts >= cuts || performance.now() > endMs;
   const random = seededRandom(seed);
   const total = { cuts: 0, inEpisode: 0, failed: 0, lostMsMax: 0 };
   const problems: string[] = [];
-  while (total.cuts < cuts) {
+  while (!isOver()) {
     using disk = new LoopDisk(fileSystem);
     const folder = join(disk.path, "robot");
     const runs: Run[] = [];
     let found: string[] = [];
-    while (found.length === 0 && runs.length < CHAIN && total.cuts < cuts) {
+    while (found.length === 0 && runs.length < CHAIN && !isOver()) {
       const killAfterMs = CUT_MS_MIN + random() * (CUT_MS_MAX - CUT_MS_MIN);
       const env = ENVIRONMENTS[control];
       const cut = () => disk.cutPower();
