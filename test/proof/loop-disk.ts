@@ -1,8 +1,10 @@
 /** A file system of its own in a file, whose power can be cut. Needs root, loop devices and xfs_io (xfsprogs). */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+
+export const hasLoopTools = ["xfs_io", "mkfs.xfs", "mkfs.ext4"].every((name) => existsSync(`/usr/sbin/${name}`));
 
 export type FileSystem = "ext4" | "xfs";
 

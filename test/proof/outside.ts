@@ -37,7 +37,7 @@ export type RunOptions = {
 };
 
 /** A child that hangs is a failure of its own. */
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 240_000;
 
 /** Runs the line until it ends, however it does. Throws when it ends in another way than it was told to. */
 export async function runLine(options: RunOptions): Promise<Run> {

@@ -1,11 +1,10 @@
 /** The short form of `npm run proof -- power-cut`. */
-import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import { isRoot, lacks } from "../support/needs.ts";
+import { hasLoopTools } from "./loop-disk.ts";
 import { provePowerCut } from "./power-cut.ts";
 
-const hasTools = ["xfs_io", "mkfs.xfs", "mkfs.ext4"].every((name) => existsSync(`/usr/sbin/${name}`));
-const needsLoopDisk = test.skipIf(lacks(isRoot && hasTools));
+const needsLoopDisk = test.skipIf(lacks(isRoot && hasLoopTools));
 
 needsLoopDisk.for(["ext4", "xfs"] as const)(
   "a power cut on %s takes nothing that a commit acknowledged, and at most a second of a light topic",
