@@ -27,6 +27,8 @@ export type StatusAnswer = {
     readonly silentCount: number;
     /** Float fields that came as null over JSON and were stored as NaN. */
     readonly jsonNulls: number;
+    /** How late the event loop was that reads the socket, in the last ten to twenty seconds. */
+    readonly ingestDelay: { readonly p99Ms: number; readonly maxMs: number };
   };
   readonly ring: {
     readonly folder: string;

@@ -278,6 +278,7 @@ function sourceStatus(ingest: IngestStatus, url: string): StatusAnswer["source"]
     topicCount: recorded.length,
     silentCount: recorded.filter(({ silentReason }) => silentReason !== undefined).length,
     jsonNulls: ingest.jsonNulls,
+    ingestDelay: ingest.loopDelay,
   };
 }
 

@@ -24,6 +24,7 @@ import { openLog } from "../telemetry/log.ts";
 import { type RuleStatus, Trigger } from "../trigger/trigger.ts";
 import { logTimeNs } from "./boot-anchor.ts";
 import { Ingest } from "./ingest.ts";
+import { LoopDelay, type LoopDelayStatus } from "./loop-delay.ts";
 import { type IngestToStore, type StoreToIngest, transferOf } from "./ports.ts";
 import { RateMeter, type TopicRate } from "./rate-meter.ts";
 import { RateWatch } from "./rate-watch.ts";
@@ -47,6 +48,7 @@ export type IngestStatus = {
   readonly rates: readonly TopicRate[];
   readonly rules: readonly RuleStatus[];
   readonly jsonNulls: number;
+  readonly loopDelay: LoopDelayStatus;
 };
 
 const METER_MS = 1000;
@@ -127,6 +129,7 @@ storePort.on("message", (note: StoreToIngest) => {
   else source.subscribeOnDemand(compileGlobs(note.globs));
 });
 
+const loopDelay = new LoopDelay();
 const meter = new RateMeter(() => ingest.traffic());
 const watch = new RateWatch();
 let watchedConnection: ConnectionState | undefined;
@@ -154,6 +157,7 @@ serveCalls(parentPort, {
     rates: meter.rates(),
     rules: trigger.status(),
     jsonNulls: ingest.nullCount,
+    loopDelay: loopDelay.status(),
   }),
   /** The chunks that gather go to the store; returns up to when everything has. */
   flush,
@@ -162,6 +166,7 @@ serveCalls(parentPort, {
     await running;
     clearInterval(flushTimer);
     clearInterval(meterTimer);
+    loopDelay[Symbol.dispose]();
     builder.flushAll();
     ingest.close();
     send({ kind: "end" });

@@ -89,8 +89,7 @@ export class McapFile {
     const { startNs, endNs, bodySize, compression } = chunk;
     const times = { messageStartTime: startNs, messageEndTime: endNs };
     const sizes = { compression, uncompressedSize: BigInt(bodySize) };
-    this.#builder.writeChunk({ ...times, ...sizes, uncompressedCrc: chunk.crc32, records });
-    const chunkLength = this.#flush();
+    const chunkLength = this.#write(chunkHead(chunk, records.byteLength)) + this.#write(records);
     const messageIndexOffsets = this.#writeMessageIndex(chunk.index);
     const messageIndexLength = this.#position - chunkStartOffset - chunkLength;
     this.#chunks.push({
@@ -228,11 +227,15 @@ export class McapFile {
 
   /** Writes what the builder holds; returns its length. */
   #flush(): bigint {
-    const bytes = this.#builder.buffer;
+    const length = this.#write(this.#builder.buffer);
+    this.#builder.reset();
+    return length;
+  }
+
+  #write(bytes: Uint8Array): bigint {
     for (let written = 0; written < bytes.byteLength; ) written += writeSync(this.#fd, bytes, written);
     this.#hash.update(bytes);
     this.#sectionCrc = crc32(bytes, this.#sectionCrc);
-    this.#builder.reset();
     this.#position += BigInt(bytes.byteLength);
     return BigInt(bytes.byteLength);
   }
@@ -241,6 +244,21 @@ export class McapFile {
     this.#isOpen = false;
     closeSync(this.#fd);
   }
+}
+
+/** A Chunk record up to its bytes, which are not copied through the builder: they are nearly all of the file. */
+function chunkHead({ startNs, endNs, bodySize, crc32, compression }: McapChunk, recordsBytes: number): Buffer {
+  const head = Buffer.alloc(49 + compression.length);
+  head.writeUInt8(Opcode.CHUNK, 0);
+  head.writeBigUInt64LE(BigInt(head.length - 9 + recordsBytes), 1);
+  head.writeBigUInt64LE(startNs, 9);
+  head.writeBigUInt64LE(endNs, 17);
+  head.writeBigUInt64LE(BigInt(bodySize), 25);
+  head.writeUInt32LE(crc32, 33);
+  head.writeUInt32LE(compression.length, 37);
+  head.write(compression, 41);
+  head.writeBigUInt64LE(BigInt(recordsBytes), 41 + compression.length);
+  return head;
 }
 
 /** MCAP's well-known profiles, by what the messages are. */

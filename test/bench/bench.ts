@@ -10,7 +10,11 @@ import { parseArgs } from "node:util";
 import { table } from "../../src/cli/screen.ts";
 import { benchmarkAdapter } from "./adapter.ts";
 import { benchmarkCeilingCamera, benchmarkCeilingSensors } from "./ceiling.ts";
+import { benchmarkExport } from "./export.ts";
+import { benchmarkFiring } from "./firing.ts";
+import { benchmarkMemory } from "./memory.ts";
 import { benchmarkNominal, benchmarkNominalDefault } from "./nominal.ts";
+import { benchmarkSlowDisk } from "./slow-disk.ts";
 import { amplificationBenchmark } from "./write-amplification.ts";
 
 export type Benchmark = {
@@ -36,6 +40,10 @@ const ALL: Readonly<Record<string, (options: { seconds: number }) => Promise<Ben
   "ceiling-camera": benchmarkCeilingCamera,
   "ceiling-sensors": benchmarkCeilingSensors,
   adapter: benchmarkAdapter,
+  firing: benchmarkFiring,
+  "slow-disk": benchmarkSlowDisk,
+  memory: benchmarkMemory,
+  export: benchmarkExport,
   "write-amplification": amplificationBenchmark("everything"),
   "write-amplification-default": amplificationBenchmark("default"),
   "write-amplification-sensors": amplificationBenchmark("sensors"),

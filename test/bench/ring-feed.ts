@@ -7,7 +7,8 @@
 import { join } from "node:path";
 import { configSchema, resolveClasses } from "../../src/config/schema.ts";
 import { topicClasses } from "../../src/config/topic-plan.ts";
-import { createLossTable, Ledger } from "../../src/ledger/ledger.ts";
+import { openJournal } from "../../src/daemon/journal.ts";
+import { Ledger } from "../../src/ledger/ledger.ts";
 import type { Channel } from "../../src/model/channel.ts";
 import type { TopicClass } from "../../src/model/topic-class.ts";
 import { loadNative } from "../../src/native/addon.ts";
@@ -15,7 +16,7 @@ import { BufferPool } from "../../src/ring/buffer-pool.ts";
 import { ChunkBuilder } from "../../src/ring/chunk-builder.ts";
 import { Ring, type RingOptions } from "../../src/ring/ring.ts";
 import { ManualClock } from "../../src/std/clock.ts";
-import { type Db, openDatabase, openDatabaseForReading } from "../../src/store/database.ts";
+import { type Db, openDatabaseForReading } from "../../src/store/database.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import type { RobotStream } from "./robot-streams.ts";
 
@@ -64,7 +65,7 @@ export class RingFeed implements Disposable {
     const resolved = resolveClasses(config.topics.classes, camera);
     const classes = topicClasses({ ...config.topics, classes: resolved });
     this.#commitMs = config.ring.commit_ms;
-    this.#journal = openDatabase(join(options.folder, "journal.db"), [createLossTable]);
+    this.#journal = openJournal(options.folder);
     this.ledger = new Ledger(this.#journal, { log: silentLog });
     const native = loadNative();
     const { streams, isEverythingStored: _, onMessage: __, ...ring } = options;
