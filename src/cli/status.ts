@@ -139,7 +139,7 @@ function lossLines({ losses }: Status): string[] {
     .slice(-5)
     .map((loss) => [
       loss.start_time.slice(0, 19),
-      loss.reason,
+      `${loss.reason}${loss.is_hint ? " (hint)" : ""}`,
       loss.topic === "" ? "(all topics)" : loss.topic,
       loss.count === undefined ? "unknown" : String(loss.count),
     ]);

@@ -70,7 +70,7 @@ export type StatusAnswer = {
   readonly topics: readonly TopicCounts[];
   /** Of all boots that filled this ring, this one last; `earlier`: those that have nothing left in it. */
   readonly boots: readonly (SplitCounts & { readonly bootId: string })[];
-  readonly losses: readonly Loss[];
+  readonly losses: readonly (Loss & { readonly isHint: boolean })[];
 };
 
 /** What is known of a boot's clock. */

@@ -23,7 +23,7 @@ import type { Batch } from "../model/batch.ts";
 import { type BootClock, clockWords, trueTimeNs } from "../model/boot-clock.ts";
 import type { BootAnchor } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
-import type { Loss } from "../model/loss.ts";
+import { isHint, type Loss } from "../model/loss.ts";
 import { BootClocks } from "../ring/boot-clocks.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
@@ -115,7 +115,7 @@ export class DaemonCommands implements Commands {
       accounting: sumCounts(store.counts),
       topics: store.counts,
       boots: store.boots,
-      losses: store.losses,
+      losses: store.losses.map((loss) => ({ ...loss, isHint: isHint(loss) })),
     };
   }
 

@@ -18,6 +18,11 @@ export type LossReason =
   | "no_key_frame" // video that is in the ring, but not in an episode's files: what it builds on is not there
   | "evicted_unsent"; // a batch went before its receipt
 
+/** What the bridge did not deliver can only be guessed at, from numbers that are missing or a rate that fell. */
+export function isHint({ reason }: Loss): boolean {
+  return reason === "sequence_gap" || reason === "rate_drop";
+}
+
 /** Of messages that never came to Lode: a row says so, and no counter moves. */
 const OUTSIDE: readonly LossReason[] = ["connection_gap", "sequence_gap", "rate_drop"];
 

@@ -14,6 +14,7 @@ import { crc32 } from "node:zlib";
 import { McapRecordBuilder, type McapTypes, Opcode } from "@mcap/core";
 import type { FileAccounting } from "../model/accounting.ts";
 import type { Channel, Schema } from "../model/channel.ts";
+import { isHint } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
 import { PART_SUFFIX, renameDurably } from "../std/durable-file.ts";
 import { failpoint } from "../std/failpoint.ts";
@@ -116,7 +117,8 @@ export class McapFile {
 
   /** What is not in it. Each value is JSON, in the words of the wire; `unreadable`: chunks that were gone or damaged. */
   addAccounting({ losses, counters }: FileAccounting, unreadable: readonly string[]): void {
-    const parts = Object.entries({ losses: toWire(losses), counters: toWire(counters), unreadable_chunks: unreadable });
+    const told = losses.map((loss) => ({ ...loss, isHint: isHint(loss) }));
+    const parts = Object.entries({ losses: toWire(told), counters: toWire(counters), unreadable_chunks: unreadable });
     this.addMetadata("lode:accounting", new Map(parts.map(([key, value]) => [key, JSON.stringify(value)])));
   }
 

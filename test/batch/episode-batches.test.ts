@@ -423,7 +423,7 @@ test("every file says what was lost around it and where its topics' messages are
     const metadata = readMcapBySpec(path).metadata.get("lode:accounting");
     const told = (key: string): unknown => JSON.parse(metadata?.get(key) ?? "");
     expect(told("losses")).toMatchObject([
-      { topic: IMU.topic, reason: "sequence_gap", count: 3 },
+      { topic: IMU.topic, reason: "sequence_gap", count: 3, is_hint: true },
       { topic: IMU.topic, reason: "rate_drop" },
     ]);
     expect(told("counters")).toHaveLength(public_.length);

@@ -9,6 +9,7 @@ import { openJournal } from "../../src/daemon/journal.ts";
 import { readRecord, recordOffsets, viewOf } from "../../src/ring/message-record.ts";
 import { bodyOf, windowChunks } from "../../src/ring/window.ts";
 import { Rig } from "../ring/ring-rig.ts";
+import { auditRing } from "../support/audit.ts";
 import { Child } from "../support/child.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
 import { type Listing, listFolder, OLD_CLASSES } from "../support/old-folder.ts";
@@ -63,6 +64,7 @@ test.for(OLDER)("a folder of %s opens, and every message, episode, loss, batch a
   expect(now.losses).toContainEqual(expect.objectContaining({ reason: "crash" }));
   rig.send(1, Buffer.from("goes on"));
   rig.settle();
+  expect(auditRing(folder)).toEqual([]);
   expect(listFolder(folder).messages).toHaveLength(same.messages.length + 1);
 });
 
