@@ -16,8 +16,8 @@ const DEPTH_MAX = 8;
 export type BlockDevice = {
   /** `mmcblk0`; `sda+sdb`. */
   readonly name: string;
-  /** Since the kernel started. */
-  writtenBytes(): number;
+  /** Since the kernel started; undefined: it has gone. */
+  writtenBytes(): number | undefined;
 };
 
 /** `root` is where `sys/` and `proc/` are; `devOf` tells a file's device number. undefined: there is none. */
@@ -30,7 +30,7 @@ export function blockDeviceOf(
   if (disks.length === 0) return undefined;
   return {
     name: disks.map((path) => basename(path)).join("+"),
-    writtenBytes: () => disks.reduce((sum, path) => sum + sectorsWritten(path) * SECTOR_BYTES, 0),
+    writtenBytes: () => (disks.every(existsSync) ? sum(disks.map(sectorsWritten)) * SECTOR_BYTES : undefined),
   };
 }
 
@@ -89,6 +89,10 @@ function deviceId(dev: number): string {
   const major = ((bits >> 8n) & 0xfffn) | ((bits >> 32n) & 0xfffff000n);
   const minor = (bits & 0xffn) | ((bits >> 12n) & 0xffffff00n);
   return `${major}:${minor}`;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 function sectorsWritten(path: string): number {

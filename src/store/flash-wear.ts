@@ -9,7 +9,7 @@
 import type { Clock } from "../std/clock.ts";
 import { describeError } from "../std/fault.ts";
 import { waitMs } from "../std/wait.ts";
-import { blockDeviceOf, processWrittenBytes } from "./block-device.ts";
+import { type BlockDevice, blockDeviceOf, processWrittenBytes } from "./block-device.ts";
 import type { Db } from "./database.ts";
 
 const DAY_MS = 86_400_000;
@@ -66,10 +66,10 @@ export function createWearTables(db: Db): void {
 export class FlashWear {
   readonly #deps: FlashWearDeps;
   readonly #budgetBytes: number;
-  readonly #source: WearStatus["source"];
-  readonly #device: string;
-  readonly #read: () => Bytes;
+  readonly #block: BlockDevice | undefined;
   #last: Bytes;
+  /** By day, the latest last. */
+  readonly #days = new Map<string, Bytes>();
   readonly #unsaved = new Map<string, Bytes>();
   #samples: { readonly ms: number; readonly bytes: number }[] = [];
   #savedMs: number;
@@ -77,22 +77,20 @@ export class FlashWear {
   #isOverBudget = false;
 
   private constructor(folder: string, budgetBytes: number, deps: FlashWearDeps) {
-    const block = blockDeviceOf(folder, deps.root, deps.devOf);
-    const readOwn = () => processWrittenBytes(deps.root) ?? 0;
     this.#deps = deps;
     this.#budgetBytes = budgetBytes;
-    this.#source = block === undefined ? "process" : "block";
-    this.#device = block?.name ?? "";
-    this.#read = () => ({ device: block?.writtenBytes() ?? readOwn(), own: readOwn() });
-    this.#last = this.#read();
+    this.#block = blockDeviceOf(folder, deps.root, deps.devOf);
+    this.#last = this.#read() ?? { device: 0, own: 0 };
     this.#savedMs = this.#monotonicMs();
   }
 
   /** `budgetBytes` a day; 0: none. */
   static open(folder: string, budgetBytes: number, deps: FlashWearDeps): FlashWear {
     const wear = new FlashWear(folder, budgetBytes, deps);
+    wear.#load();
     wear.#addWhileAway();
     wear.sample();
+    wear.save();
     return wear;
   }
 
@@ -106,6 +104,7 @@ export class FlashWear {
   /** Reads the counters, and says what changed for the budget. */
   sample(): void {
     const now = this.#read();
+    if (now === undefined) return;
     this.#add(now.device - this.#last.device, now.own - this.#last.own);
     this.#last = now;
     const ms = this.#monotonicMs();
@@ -122,10 +121,10 @@ export class FlashWear {
       db.transaction(() => {
         const add = db.prepare(`INSERT INTO wear_day VALUES (?, ?, ?) ON CONFLICT (day)
           DO UPDATE SET bytes = bytes + excluded.bytes, own_bytes = own_bytes + excluded.own_bytes`);
-        for (const [day, { device, own }] of this.#unsaved) add.run(day, Math.round(device), own);
+        for (const [day, { device, own }] of this.#unsaved) add.run(day, device, own);
         db.prepare("DELETE FROM wear_day WHERE rowid <= (SELECT max(rowid) FROM wear_day) - ?").run(DAYS_MAX);
         db.prepare("INSERT OR REPLACE INTO wear_reading VALUES (1, ?, ?, ?, ?)").run(
-          ...[this.#device, bootId, this.#last.device, this.#wallMs()],
+          ...[this.#block?.name ?? "", bootId, this.#last.device, this.#wallMs()],
         );
       }).immediate();
       this.#unsaved.clear();
@@ -140,11 +139,12 @@ export class FlashWear {
   }
 
   status(): WearStatus {
-    const days = this.#days();
-    const today = days.find(({ day }) => day === this.#today());
+    const latest = [...this.#days].slice(-DAYS_SHOWN).reverse();
+    const { device: bytesToday, own: ownBytesToday } = this.#days.get(this.#today()) ?? { device: 0, own: 0 };
     return {
-      ...{ source: this.#source, device: this.#device, budgetBytes: this.#budgetBytes, days },
-      ...{ bytesToday: today?.bytes ?? 0, ownBytesToday: today?.ownBytes ?? 0 },
+      source: this.#block === undefined ? "process" : "block",
+      ...{ device: this.#block?.name ?? "", budgetBytes: this.#budgetBytes, bytesToday, ownBytesToday },
+      days: latest.map(([day, { device, own }]) => ({ day, bytes: device, ownBytes: own })),
       ...{ bytesPerDay: this.#bytesPerDay(), isOverBudget: this.#isOverBudget },
     };
   }
@@ -173,27 +173,33 @@ export class FlashWear {
   #addWhileAway(): void {
     type Reading = { device: string; boot_id: string; bytes: number; at_ms: number };
     const reading = this.#deps.db.prepare<[], Reading>("SELECT * FROM wear_reading").get();
-    if (this.#source !== "block" || reading?.device !== this.#device) return;
+    if (this.#block === undefined || reading?.device !== this.#block.name) return;
     const sinceBytes = reading.boot_id === this.#deps.bootId ? reading.bytes : 0;
     const todayShare = Math.min(1, this.#sinceMidnightMs() / Math.max(1, this.#wallMs() - reading.at_ms));
-    this.#add(Math.max(0, this.#last.device - sinceBytes) * todayShare, 0);
+    this.#add((this.#last.device - sinceBytes) * todayShare, 0);
   }
 
+  /** A counter that went back (a disk was changed under us) adds nothing. */
   #add(device: number, own: number): void {
-    const bytes = this.#unsaved.get(this.#today()) ?? { device: 0, own: 0 };
-    this.#unsaved.set(this.#today(), { device: bytes.device + device, own: bytes.own + own });
+    const day = this.#today();
+    for (const days of [this.#days, this.#unsaved]) {
+      const bytes = days.get(day) ?? { device: 0, own: 0 };
+      days.set(day, { device: bytes.device + Math.max(0, Math.round(device)), own: bytes.own + own });
+    }
   }
 
-  #days(): WearDay[] {
-    const saved = this.#deps.db
-      .prepare<[number], WearDay>("SELECT day, bytes, own_bytes AS ownBytes FROM wear_day ORDER BY rowid DESC LIMIT ?")
-      .all(DAYS_SHOWN);
-    const days = new Map(saved.map((entry) => [entry.day, entry]));
-    for (const [day, { device, own }] of this.#unsaved) {
-      const { bytes = 0, ownBytes = 0 } = days.get(day) ?? {};
-      days.set(day, { day, bytes: bytes + Math.round(device), ownBytes: ownBytes + own });
-    }
-    return [...days.values()].sort((a, b) => (a.day < b.day ? 1 : -1)).slice(0, DAYS_SHOWN);
+  #load(): void {
+    type Row = { day: string; bytes: number; own_bytes: number };
+    const query = this.#deps.db.prepare<[number], Row>("SELECT * FROM wear_day ORDER BY rowid DESC LIMIT ?");
+    for (const { day, bytes, own_bytes } of query.all(DAYS_SHOWN).reverse())
+      this.#days.set(day, { device: bytes, own: own_bytes });
+  }
+
+  /** undefined: the disk has gone from under us. */
+  #read(): Bytes | undefined {
+    const own = processWrittenBytes(this.#deps.root) ?? 0;
+    const device = this.#block === undefined ? own : this.#block.writtenBytes();
+    return device === undefined ? undefined : { device, own };
   }
 
   #today(): string {

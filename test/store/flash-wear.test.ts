@@ -1,5 +1,5 @@
 /** Bytes written to flash, from a /sys and /proc of the test's own, and from a real loop device. */
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -180,6 +180,17 @@ test("a rate that will break the budget is warned of in time, once, and again on
   robot.run(4, 0.1 * GB);
   expect(robot.said).toHaveLength(2);
   expect(robot.wear.status().isOverBudget).toBe(false);
+});
+
+test("a disk that is pulled out, or a counter that goes back, costs nothing", () => {
+  partitionOfSda();
+  const robot = new Wear();
+  robot.run(1, GB);
+  robot.setWritten(0);
+  robot.wear.sample();
+  rmSync(join(root, "sys/devices"), { recursive: true });
+  robot.wear.sample();
+  expect(robot.wear.status().bytesToday / GB).toBeCloseTo(1, 3);
 });
 
 test("no budget, no warning; where there is no block device Lode's own bytes are all that is known", () => {
