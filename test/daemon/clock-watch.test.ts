@@ -176,6 +176,29 @@ test("a daemon that starts again within a boot goes on in the same log_time, and
   expect(robot.steps).toHaveLength(1);
 });
 
+test("of a boot whose true time nothing tells, a range is where its wall showed it: twice, if it was set back", () => {
+  const robot = new Robot(NOW_2026);
+  const shown: { logNs: bigint; wallNs: bigint }[] = [];
+  const run = (seconds: number) => {
+    for (let second = 0; second < seconds; second += 1) {
+      robot.run(1);
+      shown.push({ logNs: robot.logNs, wallNs: robot.clock.wallNs() });
+    }
+  };
+  run(60);
+  robot.clock.stepWallMs(-30_000);
+  run(60);
+  robot.clock.stepWallMs(HOUR_MS);
+  run(60);
+  for (const fromS of [20, 45, 60, 100, 3600, 3700]) {
+    const [startNs, endNs] = [NOW_2026 + BigInt(fromS) * S, NOW_2026 + BigInt(fromS + 20) * S];
+    const ranges = logTimeRanges([robot.known], startNs, endNs);
+    const inRanges = (logNs: bigint) => ranges.filter((range) => logNs >= range.startNs && logNs <= range.endNs).length;
+    for (const { logNs, wallNs } of shown) expect(inRanges(logNs)).toBe(wallNs >= startNs && wallNs <= endNs ? 1 : 0);
+  }
+  expect(logTimeRanges([robot.known], NOW_2026 + 55n * S, NOW_2026 + 65n * S)).toHaveLength(2);
+});
+
 test("a wall that is stepped every second costs a row in ten, and their sum is what it did", () => {
   const robot = new Robot(NOW_2026);
   for (let second = 0; second < 100; second += 1) {

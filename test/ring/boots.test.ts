@@ -142,6 +142,7 @@ test("the last four latched messages are those of the last boots, however late t
   expect(reader.latched(START_NS + 2n * S + S / 2n, "b").map(({ bytes }) => Buffer.from(bytes).toString())).toEqual([
     "b 2",
   ]);
+  expect(reader.latched(START_NS + 100n * S, "a")).toEqual([]); // nothing of a boot that came later
 });
 
 test("a crash of an earlier boot is a loss in that boot's log_time", () => {
