@@ -69,7 +69,7 @@ const TICK_MS = 50;
 const END_DEADLINE_MS = 5000;
 const STATUS_LOSSES_MAX = 100;
 const EVER_NS = 2n ** 63n - 1n;
-/** What ingest sent is a moment away, or behind 96 MB that a slow disk takes seconds for. */
+/** What ingest sent is a moment away, or behind the buffers that a slow disk takes seconds for. */
 const ARRIVAL_MS_MAX = 5000;
 /** A few milliseconds of copying. */
 const MEMORY_BYTES_PER_CALL = 4 * 1024 * 1024;

@@ -21,8 +21,8 @@ import { nominalStreams, type RobotStream } from "./robot-streams.ts";
 type Written = { readonly cpuS: number; readonly messages: number };
 
 const RATIO_MAX = 0.3;
-/** Of traffic: some 440 MB, and 90 MB of sensors. */
-const NOMINAL_SECONDS = 20;
+/** Of traffic: some 220 MB, and 90 MB of sensors. */
+const NOMINAL_SECONDS = 10;
 const SENSOR_SECONDS = 240;
 
 export async function benchmarkExport(): Promise<Benchmark> {
@@ -63,15 +63,22 @@ async function measureBoth(streams: readonly RobotStream[], seconds: number) {
     feed[Symbol.dispose]();
     const sent = [...feed.sent.values()].reduce((sum, count) => sum + count, 0);
     const path = join(folder, "copied.mcap");
-    // Each once before, so that neither pays for the compiler.
-    copyChunks(folder, path);
-    await reencode(path, join(folder, "written.mcap"));
-    const ours = copyChunks(folder, path);
-    const peer = await reencode(path, join(folder, "written.mcap"));
+    // The best of three each: the first pays for the compiler.
+    const ours = await bestOf(async () => copyChunks(folder, path));
+    const peer = await bestOf(() => reencode(path, join(folder, "written.mcap")));
     return { ours, peer, sent, bytes: feed.sentBytes };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+async function bestOf(run: () => Promise<Written>): Promise<Written> {
+  let best = await run();
+  for (let again = 0; again < 2; again += 1) {
+    const next = await run();
+    if (next.cpuS < best.cpuS) best = next;
+  }
+  return best;
 }
 
 function copyChunks(folder: string, path: string): Written {

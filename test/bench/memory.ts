@@ -4,7 +4,7 @@
  *
  * Trap: resident memory before a collection is mostly garbage, and the first minutes are the compiler's; and a slope
  * without its error says nothing. So: after a collection, from the second quarter on, with two standard errors.
- * The short form is two hours of traffic; `--seconds 86400` is the day.
+ * The short form is an hour of traffic; `--seconds 86400` is the day.
  */
 import { join } from "node:path";
 import { Child, ROOT } from "../support/child.ts";
@@ -12,7 +12,7 @@ import type { Benchmark } from "./bench.ts";
 import type { Sample } from "./memory-day.ts";
 
 const SHORT_SECONDS = 30; // what `npm run bench` gives
-const SHORT_TRAFFIC_S = 7200;
+const SHORT_TRAFFIC_S = 3600;
 const BESIDE_TIER_MB_MAX = 200;
 /** A slope this small could be noise for a week. */
 const SLOPE_MB_PER_DAY_MIN = 5;
