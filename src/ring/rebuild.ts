@@ -47,7 +47,7 @@ const ROWS_PER_STEP = 128;
 const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Copied by other means, or made anew. */
-const OWN_TABLES = new Set(["chunk", "segment", "class_total", "rebuild", "channel", "schema"]);
+const OWN_TABLES = new Set(["chunk", "segment", "class_total", "rebuild", "channel", "schema", "pace"]);
 
 export type RebuildDeps = {
   readonly folder: string;

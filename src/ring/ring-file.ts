@@ -46,6 +46,13 @@ export function asReadFault(error: unknown): unknown {
   return new Fault("corrupt_ring", `ring.db is damaged: ${describeError(error)}.`, hint, error);
 }
 
+/** At opening, what a file holds that makes no sense is damage too: SQL that does not fit its tables, text that is none. */
+export function isDamageAtOpening(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const isSenseless = code === "" && (error instanceof SyntaxError || error instanceof RangeError);
+  return isDamage(error) || code === "SQLITE_ERROR" || isSenseless;
+}
+
 /** The error says that the file is damaged, not that the disk refuses or the program is wrong. */
 export function isDamage(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";

@@ -22,6 +22,7 @@ import type { MemorySpool } from "./memory-spool.ts";
 import { mergeChunks } from "./message-merge.ts";
 import type { RingMessage } from "./message-record.ts";
 import type { Compression } from "./packed-chunk.ts";
+import { decodeChannels } from "./packed-chunk.ts";
 import { asReadFault, isDamage } from "./ring-file.ts";
 import { decodeSegmentHeader } from "./segment-header.ts";
 import { RING_FILE, RING_FORMAT, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
@@ -69,6 +70,8 @@ export type RingReaderOptions = {
 };
 
 const ROWS_PER_PAGE = 256;
+/** Of a cold disk each row is a read or two, and the first message wants few of them. */
+const FIRST_ROWS = 16;
 /** A body the builder cannot have made: a damaged row must not make the reader allocate it. */
 const BODY_BYTES_MAX = 1024 * 1024 * 1024;
 const OPEN_SEGMENTS_MAX = 16;
@@ -144,11 +147,14 @@ export class RingReader {
 
   *#chunksOf(list: ChunkList, bootId: string, query: RingQuery): Generator<StoredChunk> {
     const classNames = this.#classesOf(query);
-    for (let page = list.take(ROWS_PER_PAGE); page.length > 0; page = list.take(ROWS_PER_PAGE)) {
+    const known = this.channels();
+    let size = FIRST_ROWS;
+    for (let page = list.take(size); page.length > 0; page = list.take(size)) {
+      size = ROWS_PER_PAGE;
       const rows = this.#rows(page.map(({ id }) => id));
       for (const listed of page) {
         const row = rows.get(listed.id);
-        const isUnbroken = row !== undefined && isSound(row, bootId);
+        const isUnbroken = row !== undefined && isSound(row, bootId) && isNamed(row, known);
         if (row === undefined || (isUnbroken && row.start_ns !== listed.startNs)) {
           if (classNames.has(listed.className)) yield evicted(listed, bootId);
           continue;
@@ -258,7 +264,8 @@ export class RingReader {
   }
 
   #read(chunk: StoredChunk, place: Place): Uint8Array {
-    if (!place.isSound) throw corrupt(chunk.id, "Its row in the index is not what was written.");
+    if (!place.isSound)
+      throw corrupt(chunk.id, "Its row in the index is not what was written, or nobody knows its channels.");
     const bytes = place.segment === null ? this.#readInline(chunk) : this.#readSegment(chunk, place.segment, place);
     if (bytes.length !== chunk.storedSize || chunk.bodySize > BODY_BYTES_MAX)
       throw corrupt(chunk.id, "Its size is not what its row says.");
@@ -343,6 +350,10 @@ export class RingReader {
       return undefined;
     }
   }
+}
+
+function isNamed(row: Row, channels: ReadonlyMap<number, Channel>): boolean {
+  return decodeChannels(row.channels).every(({ channelId }) => channels.has(channelId));
 }
 
 function isWanted(chunk: StoredChunk, { channelIds, kinds }: RingQuery): boolean {

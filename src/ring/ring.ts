@@ -47,7 +47,7 @@ import { ChunkPacker, type PackedChunk } from "./packed-chunk.ts";
 import { PayloadMemory } from "./payload-memory.ts";
 import { beginRebuild, Rebuild } from "./rebuild.ts";
 import { Retention } from "./retention.ts";
-import { isDamage, openRingFile, setAsideRingFile } from "./ring-file.ts";
+import { isDamage, isDamageAtOpening, openRingFile, setAsideRingFile } from "./ring-file.ts";
 import type { RingLedger } from "./ring-ledger.ts";
 import type { ClassStatus, CommitResult, RingStatus } from "./ring-status.ts";
 import { SegmentFiles } from "./segment-files.ts";
@@ -175,7 +175,7 @@ export class Ring {
     try {
       return Ring.#openFolder(options, deps);
     } catch (error) {
-      if (!isDamage(error)) throw error;
+      if (!isDamageAtOpening(error)) throw error;
       deps.log.error("ring.db is damaged and set aside.", { reason: describeError(error) });
       setAsideRingFile(options.folder);
       return Ring.#openFolder(options, deps);

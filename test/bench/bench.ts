@@ -14,6 +14,7 @@ import { benchmarkExport } from "./export.ts";
 import { benchmarkFiring } from "./firing.ts";
 import { benchmarkMemory } from "./memory.ts";
 import { benchmarkNominal, benchmarkNominalDefault } from "./nominal.ts";
+import { benchmarkRingRead } from "./ring-read.ts";
 import { benchmarkSlowDisk } from "./slow-disk.ts";
 import { amplificationBenchmark } from "./write-amplification.ts";
 
@@ -47,6 +48,7 @@ const ALL: Readonly<Record<string, (options: { seconds: number }) => Promise<Ben
   "write-amplification": amplificationBenchmark("everything"),
   "write-amplification-default": amplificationBenchmark("default"),
   "write-amplification-sensors": amplificationBenchmark("sensors"),
+  "ring-read": benchmarkRingRead,
 };
 
 const { values, positionals } = parseArgs({

@@ -118,7 +118,8 @@ export function tryDamage(base: Base, damage: Damage, random: Random): string[] 
       if (!existsSync(join(batchFolder(folder), name))) problems.push(`batch file ${name} was deleted`);
     return problems;
   } catch (error) {
-    return [`it does not open: ${error instanceof Error ? error.stack : String(error)}`];
+    const first = error instanceof SuppressedError ? error.suppressed : error;
+    return [`it does not open: ${first instanceof Error ? first.stack : String(first)}`];
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
