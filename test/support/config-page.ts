@@ -128,7 +128,15 @@ function rangeOf(schema: JsonSchema): string {
 /** What the built-in classes are without a word in the configuration. */
 function classTable(): string {
   const classes = Object.entries(resolveClasses({}, {}));
-  const heads = ["rank", "tier", "baseline_hz", "memory_ms", "memory_bytes_max", "queue_length"] as const;
+  const heads = [
+    "rank",
+    "tier",
+    "baseline_hz",
+    "memory_ms",
+    "memory_bytes_max",
+    "disk_share_max",
+    "queue_length",
+  ] as const;
   const cell = (key: (typeof heads)[number], value: number | string, tier: string): string => {
     if (tier === "disk" && ["baseline_hz", "memory_ms", "memory_bytes_max"].includes(key)) return "–";
     if (key === "memory_bytes_max") return formatBytes(Number(value));
