@@ -44,7 +44,9 @@ export class ClockWatch {
   readonly #deps: ClockWatchDeps;
   readonly #anchor: BootAnchor;
   readonly #possibleFromNs: bigint;
+  /** Wall − log_time as it was noted, and at the last look. */
   #offsetNs: bigint;
+  #seenNs: bigint;
   #sleptMs: number;
   /** Those of this boot that were written down. */
   #sleepsNs: bigint;
@@ -61,6 +63,7 @@ export class ClockWatch {
     const ends = earlier.map((other) => trueTimeNs(other, deps.lastStored.get(other.bootId) ?? other.wallNs));
     this.#possibleFromNs = ends.reduce(latest, PLAUSIBLE_NS_MIN);
     this.#offsetNs = clocks.offsetNs(bootId);
+    this.#seenNs = this.#offsetNs;
     this.#sleptMs = this.#readSleptMs();
     const sleeps = steps.filter(({ kind }) => kind === "suspend");
     this.#sleepsNs = sleeps.reduce((sum, { stepMs }) => sum + nsOfMs(stepMs), 0n);
@@ -85,10 +88,14 @@ export class ClockWatch {
     const known = this.#knownAt(wallNs, offsetNs, steps);
     if (known === this.#known && steps.length === 0) {
       this.#offsetNs = offsetNs; // a drift is no step, however long it goes on
+      this.#seenNs = offsetNs;
       return;
     }
     const isResting = this.#notedNs !== undefined && msOfNs(monotonicNs - this.#notedNs) < REST_MS;
-    if (known === this.#known && isResting && steps.every(({ kind }) => kind === "set")) return;
+    if (known === this.#known && isResting && steps.every(({ kind }) => kind === "set")) {
+      this.#seenNs = offsetNs;
+      return;
+    }
     try {
       this.#clocks.note(this.#anchor.bootId, offsetNs, { steps, known });
       this.#tell(steps, known);
@@ -112,6 +119,7 @@ export class ClockWatch {
 
   #take(offsetNs: bigint, steps: readonly ClockStep[], known: KnownTime | undefined): void {
     this.#offsetNs = offsetNs;
+    this.#seenNs = offsetNs;
     this.#known = known;
     this.#sleptMs = this.#readSleptMs();
     for (const { kind, stepMs } of steps) if (kind === "suspend") this.#sleepsNs += nsOfMs(stepMs);
@@ -123,12 +131,11 @@ export class ClockWatch {
     if (Math.abs(stepMs) <= STEP_MS_MIN) return [];
     const sleptMs = this.#readSleptMs() - this.#sleptMs;
     if (sleptMs < SLEEP_MS_MIN) return [{ kind: "set", atNs, stepMs }];
-    const setMs = stepMs - sleptMs;
-    if (Math.abs(setMs) < SLEEP_MS_MIN) return [{ kind: "suspend", atNs, stepMs }];
-    return [
-      { kind: "suspend", atNs, stepMs: sleptMs },
-      { kind: "set", atNs, stepMs: setMs },
-    ];
+    const jumpMs = msOfNs(offsetNs - this.#seenNs);
+    const sleepMs = Math.abs(jumpMs - sleptMs) < SLEEP_MS_MIN ? jumpMs : sleptMs;
+    const setMs = stepMs - sleepMs;
+    const set = Math.abs(setMs) <= STEP_MS_MIN ? [] : [{ kind: "set", atNs, stepMs: setMs } as const];
+    return [{ kind: "suspend", atNs, stepMs: sleepMs }, ...set];
   }
 
   /** The same object as before while nothing better is known. */
