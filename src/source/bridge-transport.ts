@@ -208,15 +208,20 @@ export class BridgeTransport extends AbstractTransport {
   }
 
   #deliver(): void {
-    const { topic, secs, nsecs, bytes } = this.#reader;
+    const { topic, bytes } = this.#reader;
     const listener = this.rawListeners.get(topic);
-    const message = { op: "publish", topic, msg: { secs, nsecs, bytes } };
     try {
-      if (listener === undefined) this.emit("message", message);
+      if (listener === undefined) this.#emitRaw();
       else listener(bytes);
     } catch (error) {
       this.#onDrop({ topic, reason: "malformed_frame", bytes: this.frameBytes, detail: describeError(error) });
     }
+  }
+
+  #emitRaw(): void {
+    const { topic, secs, nsecs, bytes } = this.#reader;
+    const message = { op: "publish", topic, msg: { secs, nsecs, bytes } };
+    this.emit("message", message);
   }
 
   #decode(frame: Buffer, isBinary: boolean): void {
