@@ -196,6 +196,7 @@ export class DaemonCommands implements Commands {
   async capture(request: unknown): Promise<CaptureAnswer> {
     const { pre_roll_ms, post_roll_ms, labels, note } = parseRequest(captureRequest, request);
     const argument = { preRollMs: pre_roll_ms, postRollMs: post_roll_ms, labels, note };
+    await this.#parts.ingest.call("flush"); // so that what gathers there is durable with the firing, and not after it
     return { episodeId: await this.#parts.store.call<string>("capture", argument) };
   }
 

@@ -109,7 +109,7 @@ type Disk = {
 /** By class, and by the boots' numbers. */
 type Known = { readonly forecast: ReadonlyMap<string, number>; readonly shifts: ReadonlyMap<number, bigint> };
 
-type Promotion = { readonly atNs: bigint; isLightDue: boolean };
+type Promotion = { readonly atNs: bigint; readonly focusNs: bigint; isLightDue: boolean };
 
 export class Ring {
   readonly #options: Required<RingOptions>;
@@ -320,7 +320,7 @@ export class Ring {
     const before = this.#memory.take(this.#keyFrames.windowStart(startNs), startNs, this.#isVideo);
     this.#focusNs = focusNs;
     for (const chunk of [...before, ...this.#memory.take(startNs, endNs)]) this.#owe(chunk, true);
-    this.#promotion = { atNs: this.#deps.clock.monotonicNs(), isLightDue: true };
+    this.#promotion = { atNs: this.#deps.clock.monotonicNs(), focusNs, isLightDue: true };
   }
 
   /** Does paced work for about `budgetMs`: promotion first, then retention. True: more remains. */
@@ -693,7 +693,9 @@ export class Ring {
     const lagMs = this.#msSince(promotion.atNs);
     if (promotion.isLightDue) this.#lightLagMs = lagMs;
     promotion.isLightDue = false;
-    if (this.#backlog.length > 0 || this.#intake.oldestNs !== undefined) return;
+    // What has come since the firing waits all the time while an episode is open.
+    const { oldestNs = promotion.focusNs + 1n } = this.#intake;
+    if (this.#backlog.length > 0 || oldestNs <= promotion.focusNs) return;
     this.#heavyLagMs = lagMs;
     this.#promotion = undefined;
   }
