@@ -24,7 +24,7 @@ export async function benchmarkMemory({ seconds }: { readonly seconds: number })
   if (code !== 0) throw new Error(`memory-day failed: ${child.stderr}`);
   const lines = child.stdout.split("\n").filter((line) => line.startsWith("{"));
   const samples = lines.map((line): Sample => JSON.parse(line)).slice(Math.floor(lines.length / 4));
-  const besideMb = Math.max(...samples.map(({ rssMb, memoryTierMb }) => rssMb - memoryTierMb));
+  const besideMb = Math.max(...samples.map(({ rssMb, memoryTierMb, loadMb }) => rssMb - memoryTierMb - loadMb));
   const { slope, error } = regression(samples.map(({ atS, rssMb }) => [atS / 86_400, rssMb]));
   const first = samples[0];
   const last = samples.at(-1);
