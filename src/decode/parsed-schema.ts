@@ -69,6 +69,7 @@ export type Problem = { readonly problem: string };
 const TEXT_CHARS_MAX = 1_000_000; // the longest real definition seen (planning scenes) has 60,000
 const NODES_MAX = 100_000; // fields of a message with every array of structs of fixed length written out
 const DEPTH_MAX = 64; // structs within structs
+const NAME_CHARS_MAX = 255; // the library's check of a field's name takes 14 s for one of 5,000
 const TYPE_NAME = /^[A-Za-z]\w*(\/[A-Za-z]\w*){1,2}$/;
 const FIELD_NAME = /^[A-Za-z_]\w*$/;
 
@@ -81,6 +82,8 @@ export function parseSchema(schema: Schema): ParsedSchema | Problem {
     return { problem: `The definition of ${schema.name} is not known.` };
   if (schema.text.length > TEXT_CHARS_MAX)
     return { problem: `The definition of ${schema.name} is too long (${schema.text.length} characters).` };
+  if (hasLongName(schema.text))
+    return { problem: `The definition of ${schema.name} has a name of more than ${NAME_CHARS_MAX} characters.` };
   try {
     const definitions = parse(schema.text, { ros2: ros === 2 });
     const root = new TreeBuilder(definitions, schema.name, ros).build();
@@ -89,6 +92,14 @@ export function parseSchema(schema: Schema): ParsedSchema | Problem {
     return { problem: `The definition of ${schema.name} does not parse: ${firstLine(describeError(error))}` };
   }
 }
+
+/** Outside of comments. */
+function hasLongName(text: string): boolean {
+  const code = text.split("\n").map((line) => line.split("#", 1)[0] ?? "");
+  return code.some((line) => line.length > NAME_CHARS_MAX && line.split(/\W+/).some(isLong));
+}
+
+const isLong = ({ length }: string): boolean => length > NAME_CHARS_MAX;
 
 function firstLine(text: string): string {
   return text.split("\n", 1)[0] ?? "";

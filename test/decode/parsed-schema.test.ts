@@ -45,3 +45,13 @@ test("names that are no names never reach the library that compiles them", () =>
   expect(problemOf(`uint8 a\n${part(hostile, "uint8 b")}`)).toContain("no type name");
   expect(globalThis).not.toHaveProperty("harmed");
 });
+
+test("a name that would keep the library busy for seconds is refused at once, a long comment is none", () => {
+  const schema = { name: "a/Whole", encoding: "ros2msg" } as const;
+  const startedMs = performance.now();
+  expect(parseSchema({ ...schema, text: `int8 ${"x".repeat(5000)}X${"x".repeat(5000)}\n` })).toMatchObject({
+    problem: expect.stringContaining("255"),
+  });
+  expect(performance.now() - startedMs).toBeLessThan(1000);
+  expect(parseSchema({ ...schema, text: `int8 x # ${"y".repeat(5000)}\n` })).not.toHaveProperty("problem");
+});

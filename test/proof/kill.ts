@@ -101,7 +101,7 @@ export async function proveKill(options: {
       return name.startsWith("ring_file.")
         ? { failpoint, ring: "damaged" }
         : name.startsWith("rebuild.")
-          ? { failpoint, ring: random() < 0.3 ? "gone" : "aside" }
+          ? { failpoint, ring: turn > names.length && random() < 0.3 ? "gone" : "aside" }
           : { failpoint };
     });
   const chains: (readonly Plan[])[] = [FIRST_CHAIN];

@@ -77,7 +77,9 @@ export async function runLine(options: RunOptions): Promise<Run> {
   await new Promise((resolve) => child.once("close", resolve));
   clearTimeout(deadline);
   clearTimeout(timer);
-  if (child.signalCode === "SIGKILL") told.end = isKilledByUs ? "killed" : "failpoint";
+  // A disk without power may end it before the signal does.
+  if (isKilledByUs) told.end = "killed";
+  else if (child.signalCode === "SIGKILL") told.end = "failpoint";
   else if (child.exitCode !== 0 || rest !== "")
     throw new Error(`The line ended with ${child.exitCode ?? child.signalCode} at ${failpoint}: ${errors}`);
   return told;

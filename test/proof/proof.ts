@@ -90,13 +90,19 @@ async function powerCuts({ runs, seed, seconds }: Options): Promise<readonly str
     if (control === "none") console.log(`${fileSystem}: at worst the last ${lostMsMax} ms of the joints were missing`);
     return result;
   };
-  const results = await Promise.all(systems.map((system) => prove(system, Math.ceil(runs / 2), "none")));
+  const results = await all(systems.map((system) => prove(system, Math.ceil(runs / 2), "none")));
   const problems = results.flatMap((result) => result.problems);
   const controls = Math.max(1, Math.ceil(runs / 20));
   for (const control of ["synchronous=NORMAL", "eatmydata"] as const)
-    for (const { failed } of await Promise.all(systems.map((system) => prove(system, controls, control))))
+    for (const { failed } of await all(systems.map((system) => prove(system, controls, control))))
       if (failed === 0) problems.push(`no cut failed with the control ${control}`);
   return problems;
+}
+
+/** What failed is told when the others have ended too, and unmounted their disks. */
+async function all<T>(running: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(running);
+  return Promise.all(running);
 }
 
 /** By turns on both file systems, within and without an open episode. */
