@@ -55,7 +55,7 @@ async function measure(mix: MixName, secondsWanted: number): Promise<Benchmark> 
   const ours = await inFolder((folder) => measureLode(folder, mix, 0, seconds));
   const stock = await inFolder((folder) => measureStock(folder, mix, seconds));
   const paced = await inFolder((folder) => measureLode(folder, mix, PACE[mix], seconds));
-  const writers = mix === "camera" ? await inFolder((folder) => measureWriters(mix, folder)) : {};
+  const writers = mix === "camera" ? await inFolder(measureWriters) : {};
   const speed = (figures: Figures) =>
     mix === "camera" ? figures.storedBytes / figures.seconds / 1e6 : figures.storedMessages / figures.seconds / 1e3;
   const ratio = speed(ours) / speed(stock);
