@@ -52,7 +52,7 @@ export type CaptureDeps = {
 };
 
 /**
- * The machine's clock runs this far behind: events cross a thread and chunks close after up to half a second, and an
+ * The machine's clock runs this far behind: events cross a thread and chunks close after up to 0.7 s, and an
  * episode that closed before its last event came would end differently live and in a back-test.
  */
 const SETTLE_NS = 1_500_000_000n;

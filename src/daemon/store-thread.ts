@@ -198,7 +198,7 @@ serveCalls(parentPort, {
     losses: ledger.losses(0n, EVER_NS).slice(-STATUS_LOSSES_MAX),
     nowNs: nowNs(),
   }),
-  /** A person's firing; the chunks that gather in ingest are in time, for they close within half a second. */
+  /** A person's firing; the chunks that gathered in ingest have been sent. */
   capture: (request: {
     preRollMs: number;
     postRollMs: number;
