@@ -18,7 +18,7 @@ export function toRingFormat2(db: Db): void {
     DROP INDEX chunk_by_time;
     CREATE INDEX chunk_by_time ON chunk (boot, start_ns);
     DROP INDEX chunk_by_class;
-    CREATE INDEX chunk_by_class ON chunk (class_name, boot, start_ns);
+    CREATE INDEX chunk_by_class ON chunk (class_name, boot, start_ns, end_ns);
     CREATE TABLE latched_2 (
       channel_id INTEGER NOT NULL REFERENCES channel (id), log_time_ns INTEGER NOT NULL, boot INTEGER NOT NULL,
       sequence INTEGER NOT NULL, publish_time_ns INTEGER NOT NULL, bytes BLOB NOT NULL, seal INTEGER,

@@ -26,7 +26,8 @@ export const BLOCK_S = 30;
 export const RING_BYTES = 64e9;
 const BLOCK_NS = BigInt(BLOCK_S) * 1_000_000_000n;
 const SEGMENT_BYTES = 64 * 1024 * 1024;
-const INLINE_BYTES_MAX = 64 * 1024;
+/** The ring's own. */
+const INLINE_BYTES_MAX = 8 * 1024;
 const REAL_BLOCKS = 7;
 const CUT_BYTES = 1000;
 const BOOT_ID = "boot-1";
@@ -114,15 +115,15 @@ const isInline = (payload: Uint8Array) => payload.length <= INLINE_BYTES_MAX;
 /** With a header of less than a page, as all of these are. */
 const alignedSize = (bytes: number) => Math.ceil((bytes + 128) / ALIGNMENT) * ALIGNMENT;
 
+type File = { readonly id: number; readonly sequence: string; readonly fd: number; used: number; chunks: number };
+
 /** Rows by the ring's own statement, without its transactions: nothing of this need survive a crash. */
 class BlockWriter {
   readonly #folder: string;
   readonly #db;
   readonly #table: ChunkTable;
-  #fd: number | undefined;
-  #segment = 0;
-  #used = SEGMENT_BYTES;
-  #inSegment = 0;
+  readonly #files = new Map<string, File>();
+  #segments = 0;
   #bytes = 0;
   #rows = 0;
   readonly #counts = new Map<number, { count: number; bytes: number }>();
@@ -142,7 +143,7 @@ class BlockWriter {
   }
 
   close(): { rows: number; bytes: number; segments: number } {
-    this.#endSegment();
+    for (const file of this.#files.values()) this.#end(file);
     const insert = this.#db.prepare(
       `INSERT INTO count (boot_id, topic, received, received_bytes, in_memory, stored, stored_bytes, reduced, evicted)
          SELECT ?, topic, ?, ?, 0, ?, ?, 0, 0 FROM channel WHERE id = ?`,
@@ -151,11 +152,11 @@ class BlockWriter {
     this.#db.exec("UPDATE boot SET is_closed = 1");
     this.#db.pragma("journal_mode = WAL");
     this.#db.close();
-    return { rows: this.#rows, bytes: this.#bytes, segments: this.#segment };
+    return { rows: this.#rows, bytes: this.#bytes, segments: this.#segments };
   }
 
   #place(chunk: PackedChunk, shiftNs: bigint, isReal: boolean): PendingChunk {
-    const { payload } = chunk;
+    const { payload, className } = chunk;
     const id = this.#table.takeId();
     const moved = { ...chunk, startNs: chunk.startNs + shiftNs, endNs: chunk.endNs + shiftNs };
     this.#bytes += sizeOf(chunk);
@@ -168,31 +169,32 @@ class BlockWriter {
     const common = { id, storedSize: payload.length };
     if (isInline(payload)) return { ...common, chunk: { ...moved, payload: kept }, location: undefined };
     const size = alignedSize(payload.length);
-    if (this.#used + size > SEGMENT_BYTES) this.#nextSegment();
+    const file = this.#fileFor(className, size);
     const header = encodeSegmentHeader({ ...moved, id, bootId: BOOT_ID, storedSize: payload.length });
-    const fd = this.#fd ?? 0;
-    writeSync(fd, header, 0, header.length, this.#used);
-    if (isReal) writeSync(fd, payload, 0, payload.length, this.#used + header.length);
-    const location = { segment: this.#segment, offset: this.#used, size };
-    this.#used += size;
-    this.#inSegment += 1;
+    writeSync(file.fd, header, 0, header.length, file.used);
+    if (isReal) writeSync(file.fd, payload, 0, payload.length, file.used + header.length);
+    const location = { segment: file.id, offset: file.used, size };
+    file.used += size;
+    file.chunks += 1;
     return { ...common, chunk: moved, location };
   }
 
-  #nextSegment(): void {
-    this.#endSegment();
-    this.#segment += 1;
-    this.#fd = openSync(join(this.#folder, SEGMENTS_FOLDER, segmentFileName(this.#segment)), "w");
-    ftruncateSync(this.#fd, SEGMENT_BYTES);
-    this.#used = 0;
-    this.#inSegment = 0;
+  #fileFor(sequence: string, size: number): File {
+    const current = this.#files.get(sequence);
+    if (current !== undefined && current.used + size <= SEGMENT_BYTES) return current;
+    if (current !== undefined) this.#end(current);
+    this.#segments += 1;
+    const fd = openSync(join(this.#folder, SEGMENTS_FOLDER, segmentFileName(this.#segments)), "w");
+    ftruncateSync(fd, SEGMENT_BYTES);
+    const file = { id: this.#segments, sequence, fd, used: 0, chunks: 0 };
+    this.#files.set(sequence, file);
+    return file;
   }
 
-  #endSegment(): void {
-    if (this.#fd === undefined) return;
-    closeSync(this.#fd);
+  #end({ id, sequence, fd, used, chunks }: File): void {
+    closeSync(fd);
     this.#db
-      .prepare("INSERT INTO segment (id, sequence, size, used, chunks) VALUES (?, 'camera', ?, ?, ?)")
-      .run(this.#segment, SEGMENT_BYTES, this.#used, this.#inSegment);
+      .prepare("INSERT INTO segment (id, sequence, size, used, chunks) VALUES (?, ?, ?, ?, ?)")
+      .run(id, sequence, SEGMENT_BYTES, used, chunks);
   }
 }
