@@ -176,7 +176,7 @@ export const configSchema = z.strictObject({
         .default(700)
         .describe("how often what has gathered is written and committed: a power cut costs this and the commit itself"),
       in_flight_bytes_max: bytes
-        .default(128e6)
+        .default(144e6)
         .describe("chunks on their way to the store thread; beyond it messages are dropped and counted"),
     })
     .prefault({}),
