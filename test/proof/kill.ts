@@ -61,9 +61,9 @@ export async function runChain(plans: readonly Plan[]): Promise<KillResult> {
 }
 
 function loseRing(folder: string, how: NonNullable<Plan["ring"]>, runs: readonly Run[]): void {
-  // What was set aside can be read, so that everything comes back.
-  for (const told of runs) told.isRingLost ||= how !== "aside";
   const path = join(folder, "data/ring.db");
+  // What was set aside can be read, so that everything comes back; but a second time, before that, it is overwritten.
+  for (const told of runs) told.isRingLost ||= how !== "aside" || existsSync(`${path}.damaged`);
   if (how === "aside")
     for (const suffix of ["-wal", "-shm", ""])
       if (existsSync(path + suffix)) renameSync(path + suffix, `${path}.damaged${suffix}`);

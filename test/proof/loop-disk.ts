@@ -13,7 +13,7 @@ export class LoopDisk {
   readonly #folder = mkdtempSync(join(tmpdir(), "lode-loop-"));
   readonly #image = join(this.#folder, "image");
 
-  constructor(fileSystem: FileSystem, megabytes = 400) {
+  constructor(fileSystem: FileSystem, megabytes = 3000) {
     this.path = join(this.#folder, "mounted");
     mkdirSync(this.path);
     writeFileSync(this.#image, "");
