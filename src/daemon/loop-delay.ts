@@ -3,7 +3,8 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 
 export type LoopDelayStatus = { readonly p99Ms: number; readonly maxMs: number };
 
-const RESOLUTION_MS = 5;
+/** Each look wakes the thread. */
+const RESOLUTION_MS = 20;
 const WINDOW_MS = 10_000;
 
 export class LoopDelay implements Disposable {

@@ -35,21 +35,10 @@ export class ChunkPacker {
 
   pack(chunk: RawChunk): PackedChunk {
     const body = new Uint8Array(chunk.buffer, 0, chunk.sizeBytes);
-    const bodyCrc = crc32(body);
     const frame = this.#compress(chunk, body);
-    return {
-      className: chunk.className,
-      isLocal: chunk.isLocal,
-      kind: chunk.kind,
-      startNs: chunk.startNs,
-      endNs: chunk.endNs,
-      channels: chunk.channels,
-      bodySize: chunk.sizeBytes,
-      crc32: bodyCrc,
-      compression: frame === undefined ? "" : "lz4",
-      storedCrc32: frame === undefined ? bodyCrc : crc32(frame),
-      payload: frame ?? body,
-    };
+    const packed = asItIs({ ...chunk, bodySize: chunk.sizeBytes }, body);
+    if (frame === undefined) return packed;
+    return { ...packed, compression: "lz4", storedCrc32: crc32(frame), payload: frame };
   }
 
   #compress(chunk: RawChunk, body: Uint8Array): Uint8Array | undefined {
@@ -67,12 +56,33 @@ export class ChunkPacker {
   }
 }
 
+type Described = Pick<PackedChunk, "className" | "isLocal" | "kind" | "startNs" | "endNs" | "channels" | "bodySize">;
+
+/**
+ * A chunk whose bytes are its body. Its checksum is taken when somebody asks for it: most of what passes through the
+ * memory tier is never stored.
+ */
+export function asItIs(described: Described, payload: Uint8Array): PackedChunk {
+  const { className, isLocal, kind, startNs, endNs, channels, bodySize } = described;
+  let known: number | undefined;
+  const checksum = () => (known ??= crc32(payload));
+  return {
+    ...{ className, isLocal, kind, startNs, endNs, channels, bodySize, compression: "", payload },
+    get crc32() {
+      return checksum();
+    },
+    get storedCrc32() {
+      return checksum();
+    },
+  };
+}
+
 /** The chunk with bytes of its own, so that the raw chunk's buffer may be used again. */
 export function ownPayload(chunk: PackedChunk): PackedChunk {
   if (chunk.compression === "lz4") return chunk;
   const payload = Buffer.allocUnsafeSlow(chunk.payload.length);
   copyBytes(chunk.payload, payload, 0);
-  return { ...chunk, payload };
+  return asItIs(chunk, payload);
 }
 
 /** Both ends belong to the range. */

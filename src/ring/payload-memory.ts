@@ -5,7 +5,7 @@
  * What is never given back is collected as anything else is; what was given back must not be read any more.
  */
 import { copyBytes } from "../std/copy-bytes.ts";
-import type { PackedChunk } from "./packed-chunk.ts";
+import { asItIs, type PackedChunk } from "./packed-chunk.ts";
 
 /** Smaller payloads are not worth it. */
 const BYTES_MIN = 64 * 1024;
@@ -30,7 +30,7 @@ export class PayloadMemory {
     const payload = new Uint8Array(this.#take(size), 0, size);
     copyBytes(chunk.payload, payload, 0);
     this.#lent.add(payload);
-    return { ...chunk, payload };
+    return asItIs(chunk, payload);
   }
 
   /** Nobody reads the chunk's bytes any more. Again, or for a chunk that was not kept here, it does nothing. */
