@@ -23,6 +23,8 @@ const durationMs = z
   .union([z.number().min(0), z.string().regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'not a duration such as "30s"')])
   .transform((value) => (typeof value === "number" ? value : parseDurationMs(value)));
 
+const COMMIT_MS_MAX = 1000;
+
 const identifier = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "must be 1 to 64 of A-Z a-z 0-9 . _ -");
 
 /** One value class of topics. */
@@ -173,8 +175,13 @@ export const configSchema = z.strictObject({
           "budget of bytes that everybody together writes to the disk under the folder; over it Lode warns, and records on; 0: none. 64 GB of eMMC or SSD (3,000 erase cycles, half of them lost to the disk's own housekeeping) last five years at 50 GB a day; for an SD card of that size (500 cycles) set 10GB",
         ),
       commit_ms: durationMs
+        .refine((ms) => ms <= COMMIT_MS_MAX, `must be at most ${COMMIT_MS_MAX} ms: a power cut costs no more`)
         .default(700)
-        .describe("how often what has gathered is written and committed: a power cut costs this and the commit itself"),
+        .meta({
+          description:
+            "how often what has gathered is written and committed: a power cut costs this and the commit itself",
+          maximum: COMMIT_MS_MAX,
+        }),
       in_flight_bytes_max: bytes
         .default(144e6)
         .describe("chunks on their way to the store thread; beyond it messages are dropped and counted"),

@@ -49,6 +49,12 @@ test("a wrong type and an impossible number are found together, each at its line
   expect(fault.message).toContain("lode.yaml:5:");
 });
 
+test("what a power cut may cost is bounded, as a number and as a text", () => {
+  for (const value of ["1001", "2s"])
+    expect(faultOf(write("lode.yaml", `ring:\n  commit_ms: ${value}\n`)).message).toContain("at most 1000 ms");
+  expect(loadConfig(write("lode.yaml", "ring: {commit_ms: 1s}\n")).config.ring.commit_ms).toBe(1000);
+});
+
 test("a file that is not YAML says where it breaks", () => {
   expect(faultOf(write("lode.yaml", "robot: {id: r1\nring: 3\n")).message).toMatch(/lode\.yaml:\d+:\d+/);
 });
