@@ -119,11 +119,15 @@ export class Capture {
     return open.id;
   }
 
-  /** Lets deadlines fall due; `nowNs` is the present in log_time. To be called a few times a second. */
-  tick(nowNs: bigint): void {
-    this.#step({ kind: "tick", atNs: nowNs - SETTLE_NS });
+  /**
+   * Lets deadlines fall due; `nowNs` is the present in log_time, and every chunk and event until `arrivedNs` has come:
+   * a starved ingest thread may be further behind than usual. To be called a few times a second.
+   */
+  tick(nowNs: bigint, arrivedNs = nowNs): void {
+    const settledNs = earliest(nowNs - SETTLE_NS, arrivedNs);
+    this.#step({ kind: "tick", atNs: settledNs });
     if (this.#unrecorded.length > 0) return; // its batches must not come before its row
-    const due = this.#settling.filter((episode) => this.#isPast(episode, nowNs) && this.#isWhole(episode, nowNs));
+    const due = this.#settling.filter((episode) => this.#isPast(episode, settledNs) && this.#isWhole(episode, nowNs));
     this.#settling = this.#settling.filter((episode) => !due.includes(episode));
     for (const episode of due) this.#deps.onSealed(this.#table.edited(episode));
   }
@@ -226,8 +230,8 @@ export class Capture {
   }
 
   /** Its window is behind us by enough; that of an earlier boot is, whatever its clock said. */
-  #isPast({ bootId, endNs }: Episode, nowNs: bigint): boolean {
-    return bootId !== this.#deps.bootId || endNs + SETTLE_NS <= nowNs;
+  #isPast({ bootId, endNs }: Episode, settledNs: bigint): boolean {
+    return bootId !== this.#deps.bootId || endNs <= settledNs;
   }
 
   /** Its files are made from what is durable: nothing of the window is owed any more, or the ledger says so. */

@@ -33,7 +33,7 @@ import type { Uploader } from "../upload/uploader.ts";
 import { logTimeNs } from "./boot-anchor.ts";
 import type { IngestStatus } from "./ingest-thread.ts";
 import { assertSameRing, memoryRequest, readMemory } from "./memory-read.ts";
-import type { StoreStatus } from "./store-thread.ts";
+import type { StorePulse, StoreStatus } from "./store-thread.ts";
 import type { Thread } from "./thread-call.ts";
 import { VERSION } from "./version.ts";
 
@@ -97,7 +97,7 @@ export class DaemonCommands implements Commands {
         sizeBytesMax: store.ring.diskBytesMax,
         memoryBytes: store.ring.memoryBytes,
         measuredMs: store.ring.measuredMs,
-        state: store.ring.isDiskRefusing ? "the disk takes no more; capture goes on in memory" : "ok",
+        state: ringState(store.ring),
         classes: store.ring.classes,
       },
       wear: this.#parts.wear.status(),
@@ -117,6 +117,17 @@ export class DaemonCommands implements Commands {
       boots: store.boots,
       losses: store.losses.map((loss) => ({ ...loss, isHint: isHint(loss) })),
     };
+  }
+
+  /** In a line. Every thread that must not hang has answered. */
+  async pulse(): Promise<string> {
+    const [{ openRule, ...store }, ingest] = await Promise.all([
+      this.#parts.store.call<StorePulse>("pulse"),
+      this.#parts.ingest.call<IngestStatus>("status"),
+    ]);
+    const source = sourceStatus(ingest, this.#config.sources[0]?.url ?? "");
+    const words = source.isConnected ? `recording ${source.topicCount} topics` : `waiting for ${source.url}`;
+    return `${words}, ring ${ringState(store)}${openRule === undefined ? "" : `, episode open (${openRule})`}`;
   }
 
   async topics(): Promise<TopicsAnswer> {
@@ -268,6 +279,10 @@ function parseRequest<T>(schema: z.ZodType<T>, request: unknown): T {
     `The request is not understood: ${problems.join("; ")}.`,
     "Use the command line of the same version.",
   );
+}
+
+function ringState({ isDiskRefusing }: { readonly isDiskRefusing: boolean }): string {
+  return isDiskRefusing ? "the disk takes no more; capture goes on in memory" : "ok";
 }
 
 function sourceStatus(ingest: IngestStatus, url: string): StatusAnswer["source"] {

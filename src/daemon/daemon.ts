@@ -192,12 +192,7 @@ export class Daemon {
 
   /** The threads answer, so they make progress; a silent or failing one lets the watchdog run out. */
   async #feedWatchdog(notify: (text: string) => void): Promise<void> {
-    const status = await this.commands.status();
-    const { source, ring, capture } = status;
-    const words = source.isConnected ? `recording ${source.topicCount} topics` : `waiting for ${source.url}`;
-    notify(
-      `WATCHDOG=1\nSTATUS=${words}, ring ${ring.state}${capture.open === undefined ? "" : `, episode open (${capture.open.rule})`}`,
-    );
+    notify(`WATCHDOG=1\nSTATUS=${await this.commands.pulse()}`);
   }
 
   /** The episode stays held, and is tried again, until its files are durable and known. */

@@ -56,6 +56,8 @@ export type StoreStatus = {
   readonly nowNs: bigint;
 };
 
+export type StorePulse = { readonly isDiskRefusing: boolean; readonly openRule: string | undefined };
+
 export type StoreThreadData = {
   readonly config: Config;
   readonly anchor: BootAnchor;
@@ -169,7 +171,7 @@ function commit(): void {
 }
 
 function tick(): void {
-  capture.tick(nowNs());
+  capture.tick(nowNs(), arrivedNs);
   ring.step(STEP_BUDGET_MS);
   // A silent ingest thread must not keep from the disk what it sent before.
   if (performance.now() - lastCommitMs >= 2 * config.ring.commit_ms) commit();
@@ -198,6 +200,8 @@ serveCalls(parentPort, {
     losses: ledger.losses(0n, EVER_NS).slice(-STATUS_LOSSES_MAX),
     nowNs: nowNs(),
   }),
+  /** What the watchdog wants, often: nothing that is read from the disk. */
+  pulse: (): StorePulse => ({ isDiskRefusing: ring.isDiskRefusing, openRule: capture.openEpisode()?.rule }),
   /** A person's firing; the chunks that gathered in ingest have been sent. */
   capture: (request: {
     preRollMs: number;

@@ -182,7 +182,7 @@ export class ChunkTable {
     );
     const seen = new Set<bigint>();
     for (const { startNs, endNs } of ranges)
-      for (const row of query.safeIntegers().all(startNs - CHUNK_SPAN_NS_MAX, endNs, startNs, bootId)) {
+      for (const row of query.safeIntegers().iterate(startNs - CHUNK_SPAN_NS_MAX, endNs, startNs, bootId)) {
         if (!seen.has(row.id)) yield* this.#fromRow(row).channels;
         seen.add(row.id);
       }

@@ -2,6 +2,7 @@
  * Time ranges that retention must leave alone, from a firing until its episode's batch files are durable. Each is of
  * one boot: another boot's log_time may have the same range.
  */
+import { earliest } from "../std/nanoseconds.ts";
 
 export type Range = { readonly startNs: bigint; readonly endNs: bigint };
 type Hold = Range & { readonly bootId: string };
@@ -15,9 +16,10 @@ export class Holds {
     this.#bootId = bootId;
   }
 
-  /** The same id again replaces its range. */
+  /** The same id again replaces its range, but for an earlier start: the key frame it reaches back to may be forgotten. */
   set(id: string, startNs: bigint, endNs: bigint, bootId = this.#bootId): void {
-    this.#ranges.set(id, { bootId, startNs, endNs });
+    const known = this.#ranges.get(id);
+    this.#ranges.set(id, { bootId, startNs: earliest(startNs, known?.startNs ?? startNs), endNs });
   }
 
   delete(id: string): void {

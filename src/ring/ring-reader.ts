@@ -74,7 +74,8 @@ const ROWS_PER_PAGE = 256;
 const FIRST_ROWS = 16;
 /** A body the builder cannot have made: a damaged row must not make the reader allocate it. */
 const BODY_BYTES_MAX = 1024 * 1024 * 1024;
-const OPEN_SEGMENTS_MAX = 16;
+/** An open file keeps the room of a segment that retention gave back: up to 64 MiB each. */
+const OPEN_SEGMENTS_MAX = 4;
 /** Header and alignment never take more than this beside the bytes. */
 const HEADER_BYTES_MAX = 65_536 + 4096;
 

@@ -297,7 +297,7 @@ export class Ring {
 
   /**
    * Retention never deletes what touches the range (of this boot, unless told), or lies between it and the key frames
-   * from which the video in it is decoded. The same id again replaces its range.
+   * from which the video in it is decoded. The same id again replaces its range, but for an earlier start.
    */
   hold(id: string, startNs: bigint, endNs: bigint, bootId = this.#deps.anchor.bootId): void {
     this.#holds.set(id, this.#keyFrames.windowStart(startNs), endNs, bootId);
@@ -431,6 +431,11 @@ export class Ring {
   heldAmounts(bootId = this.#deps.anchor.bootId): ReadonlyMap<string, Amount> {
     const held = this.#holds.merged(bootId);
     return this.#mending(() => this.#accounts.amountByTopic(this.#disk.chunks.channelsWithin(held, bootId)));
+  }
+
+  /** The disk is full or broken; capture goes on in memory. */
+  get isDiskRefusing(): boolean {
+    return this.#refusal.isOn;
   }
 
   status(): RingStatus {

@@ -112,6 +112,18 @@ test("an episode is handed on once, when its window's chunks have had time to ar
   expect(new EpisodeTable(db).find("episode-1").state).toBe("sealed");
 });
 
+test("a starved ingest thread has its events and chunks waited for, however far it is behind", () => {
+  const { capture, sealed } = open({}, [{ ...POLICY, recoversWhen: "never" }]);
+  capture.onEvent(firing(100));
+  capture.tick(at(120), at(104));
+  capture.onEvent(firing(104.5));
+  expect(capture.openEpisode()?.firings).toHaveLength(2);
+  capture.tick(at(121), at(109.4));
+  expect(sealed).toEqual([]);
+  capture.tick(at(121), at(109.5));
+  expect(sealed.map(({ endNs }) => endNs)).toEqual([at(109.5)]);
+});
+
 test("an event that comes later than the clock still joins its episode", () => {
   const { capture } = open({}, [{ ...POLICY, recoversWhen: "never" }]);
   capture.onEvent(firing(100));

@@ -59,6 +59,15 @@ test("a class that comes by whole chunks begins at a key frame all the same", ()
   expect(windowOf(rig, 33, 50, { isCut: () => false }).frames.slice(0, 31)).toEqual(range(20, 51));
 });
 
+test("a hold that is set again minutes later still protects the key frame it began from", () => {
+  using rig = record("h264", { diskMsMax: 1000 }, 33, 45);
+  rig.clock.advanceMs(130_000);
+  rig.ring.noteKeyFrame(VIDEO.id, rig.nowNs);
+  rig.ring.hold("e", frameAt(33), frameAt(59));
+  rig.settle();
+  expect(windowOf(rig, 33, 59).frames).toEqual(range(20, 60));
+});
+
 test("where the memory tier no longer reaches the key frame, frames before the next are left out, and told", () => {
   using rig = record("h264", { memoryMs: 1300 }, 33, 45);
   const { frames, undecodable } = windowOf(rig, 33, 60);
