@@ -23,7 +23,7 @@ const DAYS_SHOWN = 7;
 /** A warning ends when the day will stay so far below the budget. */
 const CALM_SHARE = 0.9;
 
-export type WearDay = { readonly day: string; readonly bytes: number; readonly ownBytes: number };
+type WearDay = { readonly day: string; readonly bytes: number; readonly ownBytes: number };
 
 export type WearStatus = {
   /** "block": all that was written to `device`; "process": only what Lode wrote. */
