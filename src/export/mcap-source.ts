@@ -54,8 +54,7 @@ export class McapSource {
   }
 
   /** Throws `Fault("corrupt_chunk")`. */
-  decompress(chunk: StoredChunk): Uint8Array {
-    const stored = chunk.read();
+  decompress(chunk: StoredChunk, stored = chunk.read()): Uint8Array {
     const body = chunk.compression === "lz4" ? decompressFrame(stored, chunk.bodySize) : stored;
     if (chunk.crc32 !== 0 && crc32(body) !== chunk.crc32)
       throw new Fault("corrupt_chunk", "A chunk of the file does not match its checksum.", "Fetch the file again.");

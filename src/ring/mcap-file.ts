@@ -18,6 +18,7 @@ import { isHint } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
 import { PART_SUFFIX, renameDurably } from "../std/durable-file.ts";
 import { failpoint } from "../std/failpoint.ts";
+import { joinCrc32 } from "../std/join-crc32.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import { toWire } from "../std/wire.ts";
 
@@ -39,6 +40,7 @@ export type McapChunk = {
 export type FinishedMcap = { readonly sizeBytes: number /** Lower-case hex. */; readonly sha256: string };
 
 const LIBRARY = "lode";
+const BUFFER_BYTES = 256 * 1024;
 
 export class McapFile {
   readonly #path: string;
@@ -48,6 +50,9 @@ export class McapFile {
   /** CRC-32 of the section being written: the data section from the first byte on, then the summary. */
   #sectionCrc = 0;
   #position = 0n;
+  /** What is not in the file yet. */
+  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  #filled = 0;
   readonly #schemas = new Map<string, McapTypes.Schema>();
   readonly #channels = new Map<number, McapTypes.Channel>();
   readonly #chunks: McapTypes.ChunkIndex[] = [];
@@ -90,7 +95,9 @@ export class McapFile {
     const { startNs, endNs, bodySize, compression } = chunk;
     const times = { messageStartTime: startNs, messageEndTime: endNs };
     const sizes = { compression, uncompressedSize: BigInt(bodySize) };
-    const chunkLength = this.#write(chunkHead(chunk, records.byteLength)) + this.#write(records);
+    // As it lies, a body's checksum is that of the bytes.
+    const knownCrc = compression === "" && chunk.crc32 !== 0 ? chunk.crc32 : undefined;
+    const chunkLength = this.#write(chunkHead(chunk, records.byteLength)) + this.#write(records, knownCrc);
     const messageIndexOffsets = this.#writeMessageIndex(chunk.index);
     const messageIndexLength = this.#position - chunkStartOffset - chunkLength;
     this.#chunks.push({
@@ -124,12 +131,15 @@ export class McapFile {
 
   /** The file is durable under its name when this returns. */
   finish(): FinishedMcap {
+    this.#drain();
     this.#builder.writeDataEnd({ dataSectionCrc: this.#sectionCrc });
     this.#flush();
+    this.#drain();
     this.#sectionCrc = 0;
     this.#writeSummary();
     this.#builder.writeMagic();
     this.#flush();
+    this.#drain();
     failpoint("mcap.written");
     fdatasyncSync(this.#fd);
     this.#close();
@@ -164,6 +174,7 @@ export class McapFile {
     const summaryOffsetStart = this.#position;
     for (const offset of offsets) builder.writeSummaryOffset(offset);
     this.#flush();
+    this.#drain();
     builder.writeFooter({
       summaryStart,
       summaryOffsetStart,
@@ -234,12 +245,29 @@ export class McapFile {
     return length;
   }
 
-  #write(bytes: Uint8Array): bigint {
-    for (let written = 0; written < bytes.byteLength; ) written += writeSync(this.#fd, bytes, written);
-    this.#hash.update(bytes);
-    this.#sectionCrc = crc32(bytes, this.#sectionCrc);
+  /** Small pieces wait for each other. `knownCrc`: of the bytes, where somebody has it. */
+  #write(bytes: Uint8Array, knownCrc?: number): bigint {
+    const isLarge = bytes.byteLength > BUFFER_BYTES / 4;
+    if (isLarge || this.#filled + bytes.byteLength > BUFFER_BYTES) this.#drain();
+    if (isLarge) this.#put(bytes, knownCrc);
+    else {
+      this.#buffer.set(bytes, this.#filled);
+      this.#filled += bytes.byteLength;
+    }
     this.#position += BigInt(bytes.byteLength);
     return BigInt(bytes.byteLength);
+  }
+
+  #drain(): void {
+    this.#put(this.#buffer.subarray(0, this.#filled));
+    this.#filled = 0;
+  }
+
+  #put(bytes: Uint8Array, knownCrc?: number): void {
+    for (let written = 0; written < bytes.byteLength; ) written += writeSync(this.#fd, bytes, written);
+    this.#hash.update(bytes);
+    this.#sectionCrc =
+      knownCrc === undefined ? crc32(bytes, this.#sectionCrc) : joinCrc32(this.#sectionCrc, knownCrc, bytes.byteLength);
   }
 
   #close(): void {

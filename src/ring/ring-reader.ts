@@ -174,9 +174,8 @@ export class RingReader {
     return new Set(wanted.map(({ className }) => className));
   }
 
-  /** The chunk's body: a run of message records. Throws as `read` does. */
-  decompress(chunk: StoredChunk): Uint8Array {
-    const stored = chunk.read();
+  /** The chunk's body: a run of message records; `stored`: what `read` gave. Throws as `read` does. */
+  decompress(chunk: StoredChunk, stored = chunk.read()): Uint8Array {
     if (chunk.compression === "") return stored;
     const body = decompressFrame(stored, chunk.bodySize);
     if (crc32(body) !== chunk.crc32) throw corrupt(chunk.id, "Its body does not match its checksum.");

@@ -5,8 +5,8 @@
  * of latched channels from before the window come first, in a chunk of their own; inter-coded video begins at a key
  * frame (video-window.ts); a chunk is built anew only where it mixes wanted and unwanted channels, where it is partly
  * covered, or where it crosses the window's edge and the caller wants the cut to the message. A damaged chunk is named
- * and left out, and then covers nothing. Held at a time: the bodies of a chunk or two, and what the last 10 s of
- * chunks are called.
+ * and left out, and then covers nothing. Held at a time: the bytes of a chunk or two, and what the last 10 s of
+ * chunks are called. Who takes a copied chunk's records before asking for the next one has them without another read.
  */
 import { crc32 } from "node:zlib";
 import type { Channel } from "../model/channel.ts";
@@ -77,6 +77,10 @@ type Cut = {
   readonly video: VideoWindow;
 };
 
+/** What is still at hand of a chunk that was handed out: nothing once the next one's turn has come. */
+type Held = { stored: Uint8Array | undefined };
+type ChunkBytes = { readonly held: Held; readonly body: Uint8Array };
+
 /** Ordered by start, but for chunks of video or of the baseline, which come when those around them are known. */
 export function* windowChunks(source: ChunkSource, query: WindowQuery): Generator<WindowChunk> {
   const channels = source.channels();
@@ -94,9 +98,9 @@ export function* windowChunks(source: ChunkSource, query: WindowQuery): Generato
     waiting = waiting.filter((one) => !isPast(one));
     for (const one of due) yield* pieceOf(source, one, cut);
     if (video.isIn(chunk)) {
-      const body = readable(source, chunk, query);
-      if (body !== undefined) video.note(chunk, body);
-      if (body !== undefined) waiting.push(chunk);
+      const bytes = readable(source, chunk, query);
+      if (bytes !== undefined) video.note(chunk, bytes.body);
+      if (bytes !== undefined) waiting.push(chunk);
     } else if (chunk.endNs < startNs) continue;
     else if (chunk.kind === "baseline") waiting.push(chunk);
     else yield* pieceOf(source, chunk, cut);
@@ -106,17 +110,19 @@ export function* windowChunks(source: ChunkSource, query: WindowQuery): Generato
 
 /** The chunk, what is left of it, or nothing. */
 function* pieceOf(source: ChunkSource, chunk: StoredChunk, cut: Cut): Generator<WindowChunk> {
-  const body = readable(source, chunk, cut.query);
-  if (body === undefined) return;
+  const bytes = readable(source, chunk, cut.query);
+  if (bytes === undefined) return;
   const keeps = filterOf(chunk, cut);
   if (chunk.kind === "full") cover(cut.coverage, chunk);
-  const piece = keeps === undefined ? copied(chunk, body) : rebuilt(chunk, body, keeps);
+  const piece = keeps === undefined ? copied(chunk, bytes) : rebuilt(chunk, bytes, keeps);
   if (piece.index.size > 0) yield { ...piece, bootId: chunk.bootId };
+  bytes.held.stored = undefined;
 }
 
-function readable(source: ChunkSource, chunk: StoredChunk, query: WindowQuery): Uint8Array | undefined {
+function readable(source: ChunkSource, chunk: StoredChunk, query: WindowQuery): ChunkBytes | undefined {
   try {
-    return source.decompress(chunk);
+    const stored = chunk.read();
+    return { held: { stored }, body: source.decompress(chunk, stored) };
   } catch (error) {
     if (!(error instanceof Fault) || !UNREADABLE.includes(error.code)) throw error;
     query.onDamaged(chunk, error);
@@ -164,14 +170,15 @@ function cover(coverage: Coverage, chunk: StoredChunk): void {
   }
 }
 
-function copied(chunk: StoredChunk, body: Uint8Array): WindowChunk {
+function copied(chunk: StoredChunk, { body, held }: ChunkBytes): WindowChunk {
   return {
     ...described(chunk.kind, chunk.className, body, chunk.crc32, chunk.compression),
-    records: () => chunk.read(),
+    records: () => held.stored ?? chunk.read(),
   };
 }
 
-function rebuilt(chunk: StoredChunk, body: Uint8Array, keeps: Keeps): WindowChunk {
+function rebuilt(chunk: StoredChunk, bytes: ChunkBytes, keeps: Keeps): WindowChunk {
+  const { body } = bytes;
   const view = viewOf(body);
   const offsets = [...recordOffsets(view)];
   const kept = offsets.flatMap((offset, index) => {
@@ -180,7 +187,7 @@ function rebuilt(chunk: StoredChunk, body: Uint8Array, keeps: Keeps): WindowChun
     const [channelId, sequence] = [recordChannelId(view, offset), recordSequence(view, offset)];
     return keeps(channelId, recordLogTimeNs(view, offset), sequence, sizeBytes) ? [record] : [];
   });
-  if (kept.length === offsets.length) return copied(chunk, body);
+  if (kept.length === offsets.length) return copied(chunk, bytes);
   return packed(chunk.kind, chunk.className, Buffer.concat(kept), chunk.compression === "lz4");
 }
 
@@ -286,9 +293,9 @@ function* latchedChunks(
 
 /** A chunk's messages from before the window. */
 function messagesBefore(source: ChunkSource, chunk: StoredChunk, query: WindowQuery): RingMessage[] {
-  const body = readable(source, chunk, { ...query, onDamaged: () => {} }); // it is named when its turn comes
-  if (body === undefined) return [];
-  const view = viewOf(body);
+  const bytes = readable(source, chunk, { ...query, onDamaged: () => {} }); // it is named when its turn comes
+  if (bytes === undefined) return [];
+  const view = viewOf(bytes.body);
   return [...recordOffsets(view)]
     .filter((offset) => recordLogTimeNs(view, offset) < query.startNs)
     .map((offset) => readRecord(view, offset, chunk.bootId));
