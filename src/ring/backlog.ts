@@ -82,19 +82,23 @@ export class Backlog {
 
   /**
    * Offers the chunks in order until `bytesMax` are taken, at least one if there is any. `take` says whether it took
-   * the chunk; the others stay. Returns how many were taken.
+   * the chunk; the others stay. Meanwhile the chunk is not in the list, so `take` may add, remove and offer others.
+   * Returns how many were taken.
    */
   offer(bytesMax: number, take: (chunk: PackedChunk) => boolean): number {
     const left: Owed[] = [];
-    let bytes = 0;
-    for (const entry of this.#entries) {
-      if (bytes < bytesMax && take(entry.chunk)) {
+    let [bytes, count] = [0, 0];
+    while (bytes < bytesMax) {
+      const entry = this.#entries.shift();
+      if (entry === undefined) break;
+      this.#count(entry, -1);
+      if (take(entry.chunk)) {
         bytes += entry.chunk.payload.length;
-        this.#count(entry, -1);
+        count += 1;
       } else left.push(entry);
     }
-    const count = this.#entries.length - left.length;
-    this.#entries = left;
+    for (const entry of left) this.#count(entry, 1);
+    if (left.length > 0) this.#entries = [...left, ...this.#entries].sort(compareUrgency);
     return count;
   }
 

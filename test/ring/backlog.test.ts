@@ -108,3 +108,22 @@ test("its bytes are always those of its chunks", () => {
     }),
   );
 });
+
+test("whoever takes a chunk may add and offer others meanwhile: each is taken once, and none is forgotten", () => {
+  const backlog = new Backlog();
+  for (const startS of [1, 2, 3]) backlog.add(chunk(startS), 50, undefined);
+  const taken: number[] = [];
+  backlog.offer(20, ({ startNs }) => {
+    if (startNs === 1n * S) {
+      for (const startS of [10, 11]) backlog.add(chunk(startS), 0, undefined);
+      backlog.offer(10, (light) => taken.push(Number(light.startNs / S)) > 0);
+    }
+    if (startNs === 11n * S) return false;
+    taken.push(Number(startNs / S));
+    return true;
+  });
+  expect(taken).toEqual([10, 1, 2]);
+  expect([backlog.bytes, backlog.lightBytes]).toEqual([20, 10]);
+  expect(drain(backlog)).toEqual([11, 3]);
+  expect([backlog.bytes, backlog.lightBytes]).toEqual([0, 0]);
+});

@@ -1,0 +1,41 @@
+/** `ring.db` turns out to be damaged in the middle of other work. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { Retention } from "../../src/ring/retention.ts";
+import { brokenIdentities, CAMERA, channel, expectedOf, gotOf, LIGHT, miscounts, noise, Rig } from "./ring-rig.ts";
+
+const JOINTS = channel(1, "/joint_states", "light");
+const IMAGE = channel(2, "/camera", "camera");
+
+/** As SQLite says it, the next time room is made for a chunk. */
+function damageOnce(): Disposable {
+  return vi.spyOn(Retention.prototype, "requireRoomFor").mockImplementationOnce(() => {
+    throw Object.assign(new Error("database disk image is malformed"), { code: "SQLITE_CORRUPT" });
+  });
+}
+
+test("damage found while a promotion is written: every message is stored once", () => {
+  using rig = new Rig({ classes: [LIGHT, CAMERA] });
+  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE);
+  for (let tick = 0; tick < 100; tick += 1) {
+    rig.send(JOINTS.id, noise(300, rig.sent.length));
+    rig.send(IMAGE.id, noise(30_000, rig.sent.length));
+    rig.clock.advanceMs(50);
+    rig.builder.flush(rig.nowNs);
+  }
+  rig.builder.flushAll();
+  rig.ring.hold("episode", 0n, rig.nowNs);
+  rig.ring.promote(0n, rig.nowNs, rig.nowNs);
+  using _ = damageOnce();
+  rig.ring.step(50);
+  expect(existsSync(join(rig.folder, "ring.db.examined"))).toBe(true);
+  expect(brokenIdentities(rig)).toEqual([]);
+  rig.settle();
+  expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
+  expect(rig.ring.status()).toMatchObject({ backlogBytes: 0, isDiskRefusing: false });
+  expect(rig.ledger.snapshot().map(({ inMemory }) => inMemory)).toEqual([0, 0]);
+  expect(brokenIdentities(rig)).toEqual([]);
+  expect(miscounts(rig)).toEqual([]);
+});
