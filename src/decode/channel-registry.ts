@@ -20,7 +20,8 @@ export class ChannelRegistry {
   private constructor(known: readonly Channel[], freeIds: Iterable<number>) {
     this.#freeIds = [...freeIds].sort((a, b) => b - a); // taken from its end
     this.#channelsByKey = new Map(known.map((channel) => [keyOf(channel), channel]));
-    this.#lastId = known.reduce((last, { id }) => Math.max(last, id), 0);
+    const last = known.reduce((highest, { id }) => Math.max(highest, id), 0);
+    this.#lastId = this.#freeIds.length > 0 ? ID_MAX : last; // the free ones are all there are
   }
 
   /** `known`: the channels the ring has. `freeIds`: nothing refers to them any more; they are given first. */

@@ -44,3 +44,9 @@ test("an id is never given twice, and the last one is followed by a fault", () =
   expect(() => registry.declare({ ...imu, topic: "/more" })).toThrow(/\/more.*65535/);
   expect(registry.declare(imu).id).toBe(65_534);
 });
+
+test("where the free ids are used up, none is left: the highest known one does not lead on", () => {
+  const registry = ChannelRegistry.open([{ ...imu, id: 60_001 }], [60_002]);
+  expect(registry.declare({ ...imu, topic: "/last" }).id).toBe(60_002);
+  expect(() => registry.declare({ ...imu, topic: "/more" })).toThrow(/\/more.*65535/);
+});
