@@ -44,7 +44,10 @@ export type CaptureDeps = {
   readonly log: Log;
   readonly bootId: string;
   readonly newId: (atNs: bigint) => string;
-  /** log_time of the last message the ring has on disk of a boot: where an interrupted episode ends. */
+  /**
+   * log_time of the last message the ring has on disk of a boot: where an interrupted episode ends. undefined: nobody
+   * knows, and it ends where it was expected to.
+   */
   readonly lastStoredNs: (bootId: string) => bigint | undefined;
   readonly onDemand: (globs: readonly string[]) => void;
   /** The window's chunks are durable, or known to be lost: its batch files can be written. Again after a restart. */
@@ -253,7 +256,7 @@ export class Capture {
   #reopen(): void {
     for (const { state, episode } of this.#table.unfinished()) {
       const sealed =
-        state === "open" ? interrupt(episode, this.#deps.lastStoredNs(episode.bootId) ?? episode.startNs) : episode;
+        state === "open" ? interrupt(episode, this.#deps.lastStoredNs(episode.bootId) ?? episode.endNs) : episode;
       this.#record({ kind: "closed", episode: sealed });
       this.#deps.ring.hold(sealed.id, sealed.startNs, sealed.endNs, sealed.bootId);
       this.#settling.push(sealed);

@@ -105,7 +105,7 @@ const capture = Capture.open(journal, policies, {
   log,
   bootId: anchor.bootId,
   newId: (atNs) => uuidV7(Number(atNs / 1_000_000n)),
-  lastStoredNs: (bootId) => ring.lastStoredByBoot.get(bootId),
+  lastStoredNs: (bootId) => ring.lastStoredNs(bootId),
   onDemand: (globs) => toIngest({ kind: "on_demand", globs }),
   onSealed: (episode) => tell({ kind: "sealed", episode }),
 });

@@ -109,14 +109,14 @@ export class Accounts {
 
   /**
    * Per channel, the highest number that may have been given to a message in this boot, which has been opened so
-   * often. `unknown`: the counters are gone, and no channel has got so far.
+   * often. `sequenceFloor`: its counters were lost (0: they were not), and no channel had got so far.
    */
-  lastSequences(openings: number, unknown?: number): ReadonlyMap<number, number> {
+  lastSequences({ openings, sequenceFloor }: { openings: number; sequenceFloor: number }): ReadonlyMap<number, number> {
     const received = this.#ledger.receivedByTopic();
     const last = new Map<number, number>();
     for (const { id, topic } of this.#channels.values()) {
-      const count = unknown ?? received.get(topic);
-      if (count !== undefined) last.set(id, count + SEQUENCE_SLACK * openings);
+      const count = received.get(topic) ?? (sequenceFloor > 0 ? 0 : undefined);
+      if (count !== undefined) last.set(id, sequenceFloor + count + SEQUENCE_SLACK * openings);
     }
     return last;
   }

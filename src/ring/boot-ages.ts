@@ -17,7 +17,11 @@ export function shiftsToPresent(ring: Db, clocks: readonly BootClock[]): Readonl
   const presentTruth = present?.truth === undefined ? undefined : present.correctionNs;
   const shifts = new Map<number, bigint>();
   let laterStartNs: bigint | undefined;
-  for (const { id, bootId, powerOnNs, lastCommitNs } of readBoots(ring).toReversed()) {
+  // Its number need not be the highest: a rebuild may have found boots that no table knew.
+  const boots = readBoots(ring).sort(
+    (a, b) => Number(a.bootId === present?.bootId) - Number(b.bootId === present?.bootId),
+  );
+  for (const { id, bootId, powerOnNs, lastCommitNs } of boots.toReversed()) {
     const clock = known.get(bootId);
     let shiftNs = laterStartNs === undefined ? 0n : laterStartNs - lastCommitNs;
     if (laterStartNs !== undefined && clock?.truth !== undefined && presentTruth !== undefined)

@@ -9,10 +9,12 @@ import { failpoint } from "../std/failpoint.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import type { Db } from "../store/database.ts";
 import type { RingLedger } from "./ring-ledger.ts";
-import { type BootRow, openBoot, readBoots } from "./tables.ts";
+import { type BootRow, type OpenedBoot, openBoot, readBoots } from "./tables.ts";
 
 /** Chunks not yet committed began at most so long before the newest committed one. */
 const COMMIT_LAG_NS = 1_000_000_000n;
+/** More ids than a process gives out between two commits: bytes without a row may lie in segment files under them. */
+const IDS_PER_COMMIT_MAX = 1_000_000;
 
 export class Boot {
   readonly #db: Db;
@@ -22,21 +24,21 @@ export class Boot {
   readonly id: number;
   /** Processes that opened the ring in this boot, this one too. */
   readonly openings: number;
+  readonly sequenceFloor: number;
+  readonly firstChunkId: number;
   /** Up to where earlier processes had committed, each boot in its own log_time. */
   readonly lastStoredByBoot: ReadonlyMap<string, bigint>;
+  readonly #unknownEnds: ReadonlySet<string>;
 
-  private constructor(
-    db: Db,
-    ledger: RingLedger,
-    bootId: string,
-    row: { id: number; openings: number },
-    boots: readonly BootRow[],
-  ) {
+  private constructor(db: Db, ledger: RingLedger, bootId: string, row: OpenedBoot, boots: readonly BootRow[]) {
     this.#db = db;
     this.#ledger = ledger;
     this.#bootId = bootId;
     this.id = row.id;
     this.openings = row.openings;
+    this.sequenceFloor = row.sequenceFloor;
+    this.firstChunkId = row.firstChunkId;
+    this.#unknownEnds = new Set(boots.filter((boot) => !boot.isEndKnown).map((boot) => boot.bootId));
     this.lastStoredByBoot = new Map(boots.map((boot) => [boot.bootId, boot.lastCommitNs]));
   }
 
@@ -52,10 +54,16 @@ export class Boot {
         closeRow(db, boot.id);
         failpoint("boot.settling");
       }
+      const firstChunkId = lastChunkId(db) + (crashed.length > 0 ? IDS_PER_COMMIT_MAX : 1);
       forgetBoots(db, ledger, anchor.bootId);
-      return openBoot(db, anchor, nowNs);
+      return openBoot(db, anchor, nowNs, firstChunkId);
     });
     return new Boot(db, ledger, anchor.bootId, open.immediate(), boots);
+  }
+
+  /** undefined: nobody knows. */
+  lastStoredNs(bootId: string): bigint | undefined {
+    return this.#unknownEnds.has(bootId) ? undefined : this.lastStoredByBoot.get(bootId);
   }
 
   /** Inside the ring's transaction. `isCapturing`: a crash from here on loses what an episode wants. */
@@ -73,6 +81,13 @@ export class Boot {
     })();
     failpoint("boot.closed");
   }
+}
+
+/** The highest that any row has, or that an opening began with. */
+function lastChunkId(db: Db): number {
+  const sql = `SELECT max(coalesce((SELECT max(id) FROM chunk), 0), coalesce((SELECT max(first_chunk_id) FROM boot), 0),
+    coalesce((SELECT first_free_id FROM rebuild), 0))`;
+  return db.prepare<[], number>(sql).pluck().get() ?? 0;
 }
 
 /** Counters of boots that have nothing left in the ring are summed up; their rows go when no older boot has anything. */

@@ -9,6 +9,8 @@
  *
  * `boot.openings`: how often a process opened the ring in that boot; each gives messages other numbers. `boot.owed_ns`:
  * how far back goes what was owed to the disk at the last commit, and lost if the process was killed.
+ * 0 openings: the row was made from `journal.db`, and nobody knows up to when the boot was recorded. `sequence_floor`:
+ * numbers up to it may have been given to messages that no counter knows of. `first_chunk_id`: of its last opening.
  */
 import type { Db } from "../store/database.ts";
 import { createPaceTable } from "./pace.ts";
@@ -30,6 +32,8 @@ export function toRingFormat2(db: Db): void {
     ALTER TABLE channel ADD COLUMN seal INTEGER;
     ALTER TABLE boot ADD COLUMN openings INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE boot ADD COLUMN owed_ns INTEGER;
+    ALTER TABLE boot ADD COLUMN sequence_floor INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE boot ADD COLUMN first_chunk_id INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE rebuild (
       only_row INTEGER PRIMARY KEY CHECK (only_row = 1), state TEXT NOT NULL,
       after_id INTEGER NOT NULL, first_free_id INTEGER NOT NULL);

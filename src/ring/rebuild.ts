@@ -37,7 +37,15 @@ import type { RingLedger, TopicAmount } from "./ring-ledger.ts";
 import type { SegmentFiles } from "./segment-files.ts";
 import type { SegmentHeader } from "./segment-header.ts";
 import { scanSegment } from "./segment-scan.ts";
-import { addKnownBoot, bootNumbers, SEGMENTS_FOLDER, segmentFileName, segmentIdOf, writeChannel } from "./tables.ts";
+import {
+  addKnownBoot,
+  bootNumbers,
+  type KnownBoot,
+  SEGMENTS_FOLDER,
+  segmentFileName,
+  segmentIdOf,
+  writeChannel,
+} from "./tables.ts";
 
 /** More ids than a ring gives out in its life. New ones begin two further: what cannot be read may be one ahead. */
 const ID_EPOCH = 2 ** 32;
@@ -72,8 +80,10 @@ export function beginRebuild({ folder, db, journal, ledger, log }: RebuildDeps, 
   const isNew = segments.length === 0 && damaged === undefined && channels.length === 0;
   db.transaction(() => {
     const areCounted = damaged !== undefined && copySmallTables(damaged, db);
+    // Where the boots' rows were lost their numbers mean others now.
+    db.exec("DELETE FROM latched WHERE boot NOT IN (SELECT id FROM boot)");
     for (const channel of channels) writeChannel(db, channel);
-    if (!isNew) for (const boot of bootsOf(journal)) addKnownBoot(db, boot); // a new ring has no past
+    if (!isNew) addKnownBoots(db, bootsOf(journal)); // a new ring has no past
     if (ownBootId !== undefined) db.prepare("UPDATE boot SET is_closed = 1 WHERE boot_id = ?").run(ownBootId);
     ledger.presumeLost(db);
     const lastId = Math.max(damaged === undefined ? 0 : lastIdIn(damaged), listSegments(folder, db, segments));
@@ -100,11 +110,21 @@ function copySmallTables(damaged: DamagedDatabase, db: Db): boolean {
   return !broken.includes("count") && !broken.includes("drop_count");
 }
 
-type BootClock = { readonly boot_id: string; readonly monotonic_ns: bigint; readonly wall_ns: bigint };
+/** Adds those that have no row. Older ones than all that have get numbers below theirs, as far as there are any. */
+function addKnownBoots(db: Db, boots: readonly KnownBoot[]): void {
+  const numbers = bootNumbers(db);
+  const lowest = Math.min(...numbers.values());
+  const older = boots.findIndex(({ boot_id }) => numbers.has(boot_id));
+  for (const [index, boot] of boots.entries()) {
+    if (numbers.has(boot.boot_id)) continue;
+    if (index >= older) addKnownBoot(db, boot);
+    else if (lowest - older + index > 0) addKnownBoot(db, boot, lowest - older + index);
+  }
+}
 
-function bootsOf(journal: Db): BootClock[] {
+function bootsOf(journal: Db): KnownBoot[] {
   return journal
-    .prepare<[], BootClock>("SELECT boot_id, monotonic_ns, wall_ns FROM boot ORDER BY id")
+    .prepare<[], KnownBoot>("SELECT boot_id, monotonic_ns, wall_ns FROM boot ORDER BY id")
     .safeIntegers()
     .all();
 }
@@ -260,12 +280,15 @@ export class Rebuild {
   #add(pending: readonly FoundPending[]): FoundPending[] {
     const { db, ledger } = this.#deps;
     const added: FoundPending[] = [];
+    const reach = db.prepare("UPDATE boot SET last_commit_ns = max(last_commit_ns, ?) WHERE id = ?");
     const named = pending.filter(({ id, chunk }) =>
       chunk.channels.every(({ channelId }) => id >= (this.#channelStarts.get(channelId) ?? 0)),
     );
     for (const [bootId, ofBoot] of Map.groupBy(named, (one) => one.bootId)) {
       const number = bootNumbers(db).get(bootId) ?? addKnownBoot(db, bootOf(bootId, ofBoot));
-      added.push(...this.#disk.chunks.restore(ofBoot, { id: number, bootId }));
+      const restored = this.#disk.chunks.restore(ofBoot, { id: number, bootId });
+      reach.run(restored.map(({ chunk }) => chunk.endNs).reduce(latest, 0n), number);
+      added.push(...restored);
     }
     for (const found of sumByTopic(added, this.#channels)) ledger.countFound(db, found);
     return added;
@@ -320,7 +343,7 @@ function sequenceOf({ className, isLocal }: SegmentHeader): string {
 }
 
 /** Of a boot that no table knows any more. */
-function bootOf(bootId: string, chunks: readonly PendingChunk[]): BootClock {
+function bootOf(bootId: string, chunks: readonly PendingChunk[]): KnownBoot {
   return { boot_id: bootId, monotonic_ns: 0n, wall_ns: chunks[0]?.chunk.startNs ?? 0n };
 }
 

@@ -160,10 +160,7 @@ export class Ring {
     this.#newChannels = this.#newChannels.filter(({ id }) => this.#channels.has(id));
     this.freeChannelIds = new Set(free);
     this.#firstChunkId = this.#disk.chunks.nextId;
-    const areCounted = this.#disk.rebuild?.isCounted !== false;
-    // Half of all numbers, and on as time goes on: counters may be lost in a boot more than once.
-    const unknown = areCounted ? undefined : 2 ** 31 + Number(deps.anchor.monotonicNs / 1_000_000n);
-    this.#lastSequences = this.#accounts.lastSequences(boot.openings, unknown);
+    this.#lastSequences = this.#accounts.lastSequences(boot);
   }
 
   /**
@@ -212,6 +209,7 @@ export class Ring {
     const { classes, folder, segmentBytes, inlineBytesMax } = this.#options;
     const { native, io = realSegmentIo(native), anchor } = this.#deps;
     const chunks = ChunkTable.open(db, boot.id);
+    chunks.skipTo(boot.firstChunkId);
     const segments = SegmentFiles.open(db, {
       ...{ folder: join(folder, SEGMENTS_FOLDER), segmentBytes, io },
       makeRoom: (bytes, chunk, isNewFile) => this.#disk.retention.requireRoomFor(bytes, chunk, isNewFile),
@@ -244,6 +242,11 @@ export class Ring {
   /** Up to where earlier processes had committed, each boot in its own log_time. */
   get lastStoredByBoot(): ReadonlyMap<string, bigint> {
     return this.#disk.boot.lastStoredByBoot;
+  }
+
+  /** The same of one boot; undefined: the index that knew it is lost, or has never known the boot. */
+  lastStoredNs(bootId: string): bigint | undefined {
+    return this.#disk.boot.lastStoredNs(bootId);
   }
 
   /** From when on this boot is not recorded until its first message; undefined in a fresh ring. */
@@ -394,6 +397,7 @@ export class Ring {
 
   /** How far the range has got on its way to the disk, with every word about what is missing from it. */
   durabilityOf(startNs: bigint, endNs: bigint, bootId = this.#deps.anchor.bootId): Durability {
+    if (this.#disk.rebuild !== undefined) return "waiting"; // what the index lacks is still being looked for
     const isOwn = bootId === this.#deps.anchor.bootId; // of an earlier boot nothing is on its way any more
     const fromNs = this.#keyFrames.windowStart(startNs);
     const isOnItsWay = this.#backlog.touches(fromNs, endNs) || this.#disk.uncommitted.touches(fromNs, endNs);

@@ -8,7 +8,7 @@
 
 import { crc32 } from "node:zlib";
 import type { Channel, MessageEncoding, SchemaEncoding } from "../model/channel.ts";
-import type { BootAnchor } from "../model/chunk.ts";
+import { type BootAnchor, powerOnNs } from "../model/chunk.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
 import { accountedAmount, decodeChannels } from "./packed-chunk.ts";
@@ -149,11 +149,16 @@ export type BootRow = {
   readonly isCapturing: boolean;
   /** Start of the oldest chunk that was owed at the last commit. */
   readonly owedNs: bigint | undefined;
+  /** False: `lastCommitNs` is only its start, or what a rebuild has found so far. */
+  readonly isEndKnown: boolean;
 };
 
 /** The boots, oldest first. */
 export function readBoots(db: Db): BootRow[] {
-  type Numbers = Record<"id" | "monotonic_ns" | "wall_ns" | "last_commit_ns" | "is_closed" | "is_capturing", bigint>;
+  type Numbers = Record<
+    "id" | "monotonic_ns" | "wall_ns" | "last_commit_ns" | "is_closed" | "is_capturing" | "openings",
+    bigint
+  >;
   type Row = Numbers & { readonly boot_id: string; readonly owed_ns: bigint | null };
   const rows = db.prepare<[], Row>("SELECT * FROM boot ORDER BY id").safeIntegers().all();
   return rows.map((row) => ({
@@ -164,36 +169,60 @@ export function readBoots(db: Db): BootRow[] {
     isClosed: row.is_closed !== 0n,
     isCapturing: row.is_capturing !== 0n,
     owedNs: row.owed_ns ?? undefined,
+    isEndKnown: row.openings > 0n,
   }));
 }
 
-/** Marks the boot as open, adding it if it is new. Returns its number, and how often it has been opened. */
-export function openBoot(db: Db, anchor: BootAnchor, nowNs: bigint): { id: number; openings: number } {
+export type OpenedBoot = {
+  readonly id: number;
+  /** Processes that opened the ring in this boot, this one too. */
+  readonly openings: number;
+  /** Where counters were lost, what no channel's had got to; else 0. */
+  readonly sequenceFloor: number;
+  /** No chunk has got this id or one above it. */
+  readonly firstChunkId: number;
+};
+
+/** Marks the boot as open, adding it if it is new. */
+export function openBoot(db: Db, anchor: BootAnchor, nowNs: bigint, firstChunkId: number): OpenedBoot {
   db.prepare(
-    `INSERT INTO boot (boot_id, monotonic_ns, wall_ns, last_commit_ns, is_closed, is_capturing)
-     VALUES (?, ?, ?, ?, 0, 0) ON CONFLICT (boot_id) DO UPDATE SET is_closed = 0, is_capturing = 0,
-       owed_ns = NULL, openings = openings + 1, last_commit_ns = excluded.last_commit_ns`,
-  ).run(anchor.bootId, anchor.monotonicNs, anchor.wallNs, nowNs);
+    `INSERT INTO boot (boot_id, monotonic_ns, wall_ns, last_commit_ns, is_closed, is_capturing, sequence_floor,
+         first_chunk_id)
+     VALUES (?, ?, ?, ?, 0, 0, ?, ?) ON CONFLICT (boot_id) DO UPDATE SET is_closed = 0, is_capturing = 0,
+       owed_ns = NULL, openings = max(openings, 1) + 1, last_commit_ns = excluded.last_commit_ns,
+       sequence_floor = max(sequence_floor, excluded.sequence_floor), first_chunk_id = excluded.first_chunk_id`,
+  ).run(anchor.bootId, anchor.monotonicNs, anchor.wallNs, nowNs, sequenceFloorOf(db, anchor, nowNs), firstChunkId);
   return (
     db
-      .prepare<[string], { id: number; openings: number }>("SELECT id, openings FROM boot WHERE boot_id = ?")
+      .prepare<[string], OpenedBoot>(
+        `SELECT id, openings, sequence_floor AS sequenceFloor, first_chunk_id AS firstChunkId FROM boot
+         WHERE boot_id = ?`,
+      )
       .get(anchor.bootId) ?? fail("The boot's row is missing.")
   );
+}
+
+/** Half of all numbers (u32), and on as time goes on: counters may be lost in a boot more than once. */
+function sequenceFloorOf(db: Db, anchor: BootAnchor, nowNs: bigint): number {
+  if (db.prepare("SELECT 1 FROM rebuild WHERE state = 'uncounted'").get() === undefined) return 0;
+  return 2 ** 31 + (Number((nowNs - powerOnNs(anchor)) / 1_000_000n) % 2 ** 30);
 }
 
 export function bootNumbers(db: Db): Map<string, number> {
   return new Map(readBoots(db).map(({ id, bootId }) => [bootId, id]));
 }
 
-type BootClock = { readonly boot_id: string; readonly monotonic_ns: bigint; readonly wall_ns: bigint };
+export type KnownBoot = { readonly boot_id: string; readonly monotonic_ns: bigint; readonly wall_ns: bigint };
 
-/** A boot that is over, if it is not there yet. Returns its number. */
-export function addKnownBoot(db: Db, { boot_id, monotonic_ns, wall_ns }: BootClock): number {
-  db.prepare(
-    `INSERT OR IGNORE INTO boot (boot_id, monotonic_ns, wall_ns, last_commit_ns, is_closed, is_capturing)
-     VALUES (?, ?, ?, ?, 1, 0)`,
-  ).run(boot_id, monotonic_ns, wall_ns, wall_ns);
-  return bootNumbers(db).get(boot_id) ?? fail("The boot's row is missing.");
+/** A boot that is over and has no row yet; `number`: after all others unless told. Returns its number. */
+export function addKnownBoot(db: Db, { boot_id, monotonic_ns, wall_ns }: KnownBoot, number?: number): number {
+  const { lastInsertRowid } = db
+    .prepare(
+      `INSERT INTO boot (id, boot_id, monotonic_ns, wall_ns, last_commit_ns, is_closed, is_capturing, openings)
+       VALUES (?, ?, ?, ?, ?, 1, 0, 0)`,
+    )
+    .run(number, boot_id, monotonic_ns, wall_ns, wall_ns);
+  return Number(lastInsertRowid);
 }
 
 function messageEncoding(text: string): MessageEncoding {

@@ -1,4 +1,5 @@
 /** Episodes whose boot is over, in a ring where the next boot's log_time has the same range. */
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Capture } from "../../src/capture/capture.ts";
@@ -6,6 +7,7 @@ import { createCaptureTables, EpisodeTable } from "../../src/capture/episode-tab
 import { readLosses } from "../../src/ledger/ledger.ts";
 import type { Episode } from "../../src/model/episode.ts";
 import type { CapturePolicy } from "../../src/model/rule-event.ts";
+import { BootClocks } from "../../src/ring/boot-clocks.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { write } from "../batch/episode-rig.ts";
 import { channel, MS, Rig } from "../ring/ring-rig.ts";
@@ -39,7 +41,7 @@ class Line {
     if (isNew) createCaptureTables(this.rig.journal);
     this.capture = Capture.open(this.rig.journal, [POLICY], {
       ...{ ring: this.rig.ring, log: silentLog, bootId, newId: () => `episode of ${bootId}` },
-      lastStoredNs: (known) => this.rig.ring.lastStoredByBoot.get(known),
+      lastStoredNs: (known) => this.rig.ring.lastStoredNs(known),
       onDemand: () => {},
       onSealed: (episode) => this.sealed.push(episode),
     });
@@ -107,5 +109,21 @@ test("the newest episodes come first, though the clock of their boot is behind",
   next.fire();
   const table = new EpisodeTable(next.rig.journal);
   expect(table.list(10).map(({ episode }) => episode.id)).toEqual(["episode of b", "episode of a"]);
+  next.rig[Symbol.dispose]();
+});
+
+test("an episode cut off by a power cut that cost the index too is not cut back to its firing", () => {
+  const first = new Line("a");
+  new BootClocks(first.rig.journal).keep({ bootId: "a", monotonicNs: 0n, wallNs: POWER_ON_NS });
+  first.run(5, "a");
+  first.fire();
+  const firedNs = first.rig.nowNs;
+  first.run(3, "a");
+  first.rig.journal.close(); // the power is cut
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(join(folder, `ring.db${suffix}`));
+  const next = new Line("b");
+  next.rig.settle();
+  next.capture.tick(next.rig.nowNs);
+  expect(next.sealed).toMatchObject([{ id: "episode of a", isInterrupted: true, endNs: firedNs + 10n * S }]);
   next.rig[Symbol.dispose]();
 });

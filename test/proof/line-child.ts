@@ -64,7 +64,7 @@ const capture = Capture.open(rig.journal, [], {
     ring: rig.ring,
     log: silentLog,
     bootId: lineOptions(run).bootId ?? "",
-    lastStoredNs: (bootId) => rig.ring.lastStoredByBoot.get(bootId),
+    lastStoredNs: (bootId) => rig.ring.lastStoredNs(bootId),
   },
   newId: () => uuidV7(Date.now()),
   onDemand: () => {},
