@@ -5,6 +5,7 @@
 import { crc32 } from "node:zlib";
 import type { Channel } from "../model/channel.ts";
 import type { Db } from "../store/database.ts";
+import { inJournal } from "./ring-file.ts";
 
 export function createChannelCopy(journal: Db): void {
   journal.exec(`CREATE TABLE ring_channel (
@@ -14,25 +15,26 @@ export function createChannelCopy(journal: Db): void {
 /** Without those whose row is not what was written. */
 export function readChannelCopy(journal: Db): Channel[] {
   type Row = { body: string; crc32: number };
-  const rows = journal.prepare<[], Row>("SELECT body, crc32 FROM ring_channel ORDER BY id").all();
+  const rows = inJournal(() => journal.prepare<[], Row>("SELECT body, crc32 FROM ring_channel ORDER BY id").all());
   return rows.flatMap((row) => (crc32(row.body) === row.crc32 ? [JSON.parse(row.body)] : []));
 }
 
 /** By id, the first chunk in which it may mean this channel; earlier ones are of the one that had the id before. */
 export function readChannelStarts(journal: Db): ReadonlyMap<number, number> {
-  return new Map(journal.prepare<[], [number, number]>("SELECT id, since_chunk FROM ring_channel").raw().all());
+  const sql = "SELECT id, since_chunk FROM ring_channel";
+  return new Map(inJournal(() => journal.prepare<[], [number, number]>(sql).raw().all()));
 }
 
 /** A later word on the same id replaces the row, but for `sinceChunk`: the first chunk in which it may occur. */
 export function copyChannels(journal: Db, channels: readonly Channel[], sinceChunk: (id: number) => number): void {
-  const upsert = journal.prepare(
-    `INSERT INTO ring_channel (id, body, crc32, since_chunk) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
-       SET body = excluded.body, crc32 = excluded.crc32`,
-  );
-  journal.transaction(() => {
+  const sql = `INSERT INTO ring_channel (id, body, crc32, since_chunk) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+    SET body = excluded.body, crc32 = excluded.crc32`;
+  const copy = journal.transaction(() => {
+    const upsert = journal.prepare(sql);
     for (const channel of channels) {
       const body = JSON.stringify(channel);
       upsert.run(channel.id, body, crc32(body), sinceChunk(channel.id));
     }
-  })();
+  });
+  inJournal(copy);
 }

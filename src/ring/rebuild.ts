@@ -32,7 +32,7 @@ import {
 } from "./chunk-table.ts";
 import { accountedAmount } from "./packed-chunk.ts";
 import type { Retention } from "./retention.ts";
-import { DAMAGED_FILE } from "./ring-file.ts";
+import { DAMAGED_FILE, inJournal } from "./ring-file.ts";
 import type { RingLedger, TopicAmount } from "./ring-ledger.ts";
 import type { SegmentFiles } from "./segment-files.ts";
 import type { SegmentHeader } from "./segment-header.ts";
@@ -123,10 +123,8 @@ function addKnownBoots(db: Db, boots: readonly KnownBoot[]): void {
 }
 
 function bootsOf(journal: Db): KnownBoot[] {
-  return journal
-    .prepare<[], KnownBoot>("SELECT boot_id, monotonic_ns, wall_ns FROM boot ORDER BY id")
-    .safeIntegers()
-    .all();
+  const sql = "SELECT boot_id, monotonic_ns, wall_ns FROM boot ORDER BY id";
+  return inJournal(() => journal.prepare<[], KnownBoot>(sql).safeIntegers().all());
 }
 
 function lastIdIn(damaged: DamagedDatabase): number {

@@ -39,6 +39,17 @@ export function setAsideRingFile(folder: string): void {
   }
 }
 
+/** Damage to `journal.db` is not `ring.db`'s: it is thrown as the fault `corrupt_journal`, which nothing here mends. */
+export function inJournal<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    const hint = "The daemon mends it at its next start.";
+    throw new Fault("corrupt_journal", `journal.db is damaged: ${describeError(error)}.`, hint, error);
+  }
+}
+
 /** For who only reads: damage to the file as a `Fault` that crosses threads; anything else as it is. */
 export function asReadFault(error: unknown): unknown {
   if (!isDamage(error) || error instanceof Fault) return error;

@@ -13,6 +13,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import type { BootClock } from "../model/boot-clock.ts";
 import type { Channel } from "../model/channel.ts";
 import { type BootAnchor, powerOnNs, type RawChunk } from "../model/chunk.ts";
 import type { Amount } from "../model/count-change.ts";
@@ -47,7 +48,7 @@ import { ChunkPacker, type PackedChunk } from "./packed-chunk.ts";
 import { PayloadMemory } from "./payload-memory.ts";
 import { beginRebuild, Rebuild } from "./rebuild.ts";
 import { Retention } from "./retention.ts";
-import { isDamage, isDamageAtOpening, openRingFile, setAsideRingFile } from "./ring-file.ts";
+import { inJournal, isDamage, isDamageAtOpening, openRingFile, setAsideRingFile } from "./ring-file.ts";
 import type { RingLedger } from "./ring-ledger.ts";
 import type { ClassStatus, CommitResult, RingStatus } from "./ring-status.ts";
 import { SegmentFiles } from "./segment-files.ts";
@@ -217,7 +218,7 @@ export class Ring {
     const files = { chunks, segments, space: new DiskSpace(this.#options, db, segments) };
     const retention = new Retention({
       ...{ ...files, db, holds: this.#holds, classes, nowNs: () => this.#nowNs() },
-      shifts: () => shiftsToPresent(db, this.#clocks.list()),
+      shifts: () => shiftsToPresent(db, this.#bootClocks()),
       countEvicted: (bootId, channels) => this.#accounts.evicted(bootId, channels),
     });
     const uncommitted = new Uncommitted({ ...files, retention, bootId: anchor.bootId, inlineBytesMax });
@@ -444,7 +445,7 @@ export class Ring {
 
   status(): RingStatus {
     const classes = this.#mending(() => {
-      const known = { forecast: this.#forecast(), shifts: shiftsToPresent(this.#disk.db, this.#clocks.list()) };
+      const known = { forecast: this.#forecast(), shifts: shiftsToPresent(this.#disk.db, this.#bootClocks()) };
       return this.#options.classes.map((topicClass) => this.#classStatus(topicClass, known));
     });
     return {
@@ -753,6 +754,10 @@ export class Ring {
   #nowNs(): bigint {
     const { clock, anchor } = this.#deps;
     return anchor.wallNs + clock.monotonicNs() - anchor.monotonicNs;
+  }
+
+  #bootClocks(): readonly BootClock[] {
+    return inJournal(() => this.#clocks.list());
   }
 
   #monotonicMs(): number {

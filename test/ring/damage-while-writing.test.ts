@@ -1,5 +1,5 @@
-/** `ring.db` turns out to be damaged in the middle of other work. */
-import { existsSync } from "node:fs";
+/** A database turns out to be damaged in the middle of other work. */
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { Retention } from "../../src/ring/retention.ts";
@@ -8,10 +8,14 @@ import { brokenIdentities, CAMERA, channel, expectedOf, gotOf, LIGHT, miscounts,
 const JOINTS = channel(1, "/joint_states", "light");
 const IMAGE = channel(2, "/camera", "camera");
 
-/** As SQLite says it, the next time room is made for a chunk. */
+function malformed(): Error {
+  return Object.assign(new Error("database disk image is malformed"), { code: "SQLITE_CORRUPT" });
+}
+
+/** The next time room is made for a chunk. */
 function damageOnce(): Disposable {
   return vi.spyOn(Retention.prototype, "requireRoomFor").mockImplementationOnce(() => {
-    throw Object.assign(new Error("database disk image is malformed"), { code: "SQLITE_CORRUPT" });
+    throw malformed();
   });
 }
 
@@ -38,4 +42,26 @@ test("damage found while a promotion is written: every message is stored once", 
   expect(rig.ledger.snapshot().map(({ inMemory }) => inMemory)).toEqual([0, 0]);
   expect(brokenIdentities(rig)).toEqual([]);
   expect(miscounts(rig)).toEqual([]);
+});
+
+test("a damaged journal.db costs no sound ring.db: the fault says which file it is", () => {
+  using rig = new Rig({ classes: [LIGHT, CAMERA] });
+  rig.addChannel(JOINTS);
+  rig.send(JOINTS.id, noise(300, 1));
+  rig.settle();
+  const prepare = rig.journal.prepare.bind(rig.journal);
+  using _ = vi.spyOn(rig.journal, "prepare").mockImplementation((sql: string) => {
+    if (/ring_channel|FROM boot/.test(sql)) throw malformed();
+    return prepare(sql);
+  });
+  const corrupt = expect.objectContaining({ code: "corrupt_journal" });
+  expect(() => rig.ring.status()).toThrow(corrupt);
+  rig.addChannel(IMAGE);
+  expect(() => rig.ring.commit()).toThrow(corrupt);
+  expect(readdirSync(rig.folder).filter((name) => /damaged|examined/.test(name))).toEqual([]);
+  vi.restoreAllMocks();
+  rig.send(JOINTS.id, noise(300, 2));
+  rig.settle();
+  expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
+  expect(brokenIdentities(rig)).toEqual([]);
 });
