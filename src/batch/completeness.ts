@@ -57,9 +57,9 @@ function tallyTopics(chunks: readonly WindowChunk[], channels: ReadonlyMap<numbe
       const tally = tallies.get(channel.topic) ?? blankTally(channel.className);
       tallies.set(channel.topic, tally);
       tally.bytes += chunk.bytesByChannel.get(channelId) ?? 0;
-      if (chunk.origin === "latched") tally.latchedCount += records.length;
+      if (chunk.origin === "latched") tally.latchedCount += records.count;
       else
-        for (const [index, [timeNs]] of records.entries())
+        for (const [index, [timeNs]] of [...records].entries())
           tally.seen.push({ timeNs, channelId, sequence: chunk.sequences.get(channelId)?.[index] ?? 0 });
       if (chunk.origin === "baseline") tally.hasBaseline = true;
     }

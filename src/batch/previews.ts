@@ -79,7 +79,7 @@ function momentsOf(episode: Episode): readonly (readonly [Moment, bigint])[] {
 
 function framesOf(channel: Channel, chunks: readonly WindowChunk[]): Frame[] {
   return chunks.flatMap((chunk) =>
-    (chunk.index.get(channel.id) ?? []).map(([timeNs, offset]) => ({ chunk, offset: Number(offset), timeNs })),
+    [...(chunk.index.get(channel.id) ?? [])].map(([timeNs, offset]) => ({ chunk, offset, timeNs })),
   );
 }
 

@@ -21,9 +21,7 @@ import { failpoint } from "../std/failpoint.ts";
 import { joinCrc32 } from "../std/join-crc32.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import { toWire } from "../std/wire.ts";
-
-/** log_time and offset in the body of each message of a channel, in the body's order. */
-type MessageOffsets = readonly (readonly [logTimeNs: bigint, offset: bigint])[];
+import type { MessageIndex } from "./message-index.ts";
 
 export type McapChunk = {
   readonly startNs: bigint;
@@ -32,7 +30,7 @@ export type McapChunk = {
   /** Of the uncompressed body. */
   readonly crc32: number;
   readonly compression: "lz4" | "";
-  readonly index: ReadonlyMap<number, MessageOffsets>;
+  readonly index: ReadonlyMap<number, MessageIndex>;
   /** The bytes as they go into the file; read when needed, not before. */
   records(): Uint8Array;
 };
@@ -208,11 +206,11 @@ export class McapFile {
 
   #writeMessageIndex(index: McapChunk["index"]): Map<number, bigint> {
     const offsets = new Map<number, bigint>();
-    for (const [channelId, records] of index) {
+    for (const [channelId, { count, bytes }] of index) {
       offsets.set(channelId, this.#position);
-      this.#builder.writeMessageIndex({ channelId, records: records.map(([time, offset]) => [time, offset]) });
-      this.#flush();
-      this.#counts.set(channelId, (this.#counts.get(channelId) ?? 0n) + BigInt(records.length));
+      this.#write(messageIndexHead(channelId, bytes.byteLength));
+      this.#write(bytes);
+      this.#counts.set(channelId, (this.#counts.get(channelId) ?? 0n) + BigInt(count));
     }
     return offsets;
   }
@@ -288,6 +286,15 @@ function chunkHead({ startNs, endNs, bodySize, crc32, compression }: McapChunk, 
   head.writeUInt32LE(compression.length, 37);
   head.write(compression, 41);
   head.writeBigUInt64LE(BigInt(recordsBytes), 41 + compression.length);
+  return head;
+}
+
+function messageIndexHead(channelId: number, recordsBytes: number): Buffer {
+  const head = Buffer.allocUnsafe(15);
+  head.writeUInt8(Opcode.MESSAGE_INDEX, 0);
+  head.writeBigUInt64LE(BigInt(head.length - 9 + recordsBytes), 1);
+  head.writeUInt16LE(channelId, 9);
+  head.writeUInt32LE(recordsBytes, 11);
   return head;
 }
 

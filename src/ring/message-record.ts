@@ -81,15 +81,19 @@ export function recordLogTimeNs(body: DataView, offset: number): bigint {
   return body.getBigUint64(offset + 15, true);
 }
 
+/** Of the message's bytes. */
+export function recordSizeBytes(body: DataView, offset: number): number {
+  return body.getUint32(offset + 1, true) + PREFIX_BYTES - RECORD_HEADER_BYTES;
+}
+
 /** The message at `offset`; its bytes are a view into the body. */
 export function readRecord(body: DataView, offset: number, bootId: string): RingMessage {
-  const sizeBytes = recordEnd(body, offset) - offset - RECORD_HEADER_BYTES;
   return {
     channelId: recordChannelId(body, offset),
     sequence: recordSequence(body, offset),
     logTimeNs: recordLogTimeNs(body, offset),
     publishTimeNs: body.getBigUint64(offset + 23, true),
-    bytes: new Uint8Array(body.buffer, body.byteOffset + offset + RECORD_HEADER_BYTES, sizeBytes),
+    bytes: new Uint8Array(body.buffer, body.byteOffset + offset + RECORD_HEADER_BYTES, recordSizeBytes(body, offset)),
     bootId,
   };
 }

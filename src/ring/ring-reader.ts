@@ -10,6 +10,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
+import type { Statement } from "better-sqlite3";
 import type { Channel } from "../model/channel.ts";
 import type { ChunkChannel } from "../model/chunk.ts";
 import { Fault } from "../std/fault.ts";
@@ -103,6 +104,7 @@ export class RingReader {
   readonly #onProblem: (problem: ReadProblem) => void;
   readonly #memory: MemorySpool | undefined;
   readonly #descriptors = new Map<number, number>();
+  #inline: Statement<[number], { payload: Buffer | null }> | undefined;
 
   private constructor(folder: string, db: Db, options: RingReaderOptions) {
     this.#folder = folder;
@@ -278,9 +280,8 @@ export class RingReader {
 
   #readInline(chunk: StoredChunk): Uint8Array {
     try {
-      const row = this.#db
-        .prepare<[number], { payload: Buffer | null }>("SELECT payload FROM chunk WHERE id = ?")
-        .get(chunk.id);
+      this.#inline ??= this.#db.prepare("SELECT payload FROM chunk WHERE id = ?");
+      const row = this.#inline.get(chunk.id);
       if (row === undefined) throw gone(chunk.id);
       return row.payload ?? new Uint8Array(0);
     } catch (error) {

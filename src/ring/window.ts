@@ -16,6 +16,7 @@ import type { Range } from "./holds.ts";
 import { KEY_REACH_NS } from "./key-frames.ts";
 import { compressFrame, decompressFrame } from "./lz4-frame.ts";
 import type { McapChunk } from "./mcap-file.ts";
+import { MessageIndex } from "./message-index.ts";
 import {
   RECORD_HEADER_BYTES,
   type RingMessage,
@@ -24,6 +25,7 @@ import {
   recordLogTimeNs,
   recordOffsets,
   recordSequence,
+  recordSizeBytes,
   viewOf,
   writeRecordHeader,
 } from "./message-record.ts";
@@ -62,6 +64,8 @@ export type WindowChunk = McapChunk & {
   readonly sequences: ReadonlyMap<number, readonly number[]>;
 };
 
+/** Of any log_time, u64. */
+const LATEST_NS = 2n ** 64n - 1n;
 /** Damaged, or evicted since its row was read. */
 const UNREADABLE = ["corrupt_chunk", "chunk_gone"];
 
@@ -234,29 +238,30 @@ function described(
   compression: "lz4" | "",
 ): Omit<WindowChunk, "records"> {
   const view = viewOf(body);
-  const index = new Map<number, (readonly [bigint, bigint])[]>();
+  const parts = new Map<number, { index: MessageIndex; sequences: number[]; bytes: number }>();
+  let [startNs, endNs] = [LATEST_NS, 0n];
+  for (const offset of recordOffsets(view)) {
+    const channelId = recordChannelId(view, offset);
+    const part = parts.get(channelId) ?? { index: new MessageIndex(), sequences: [], bytes: 0 };
+    parts.set(channelId, part);
+    const logTimeNs = recordLogTimeNs(view, offset);
+    part.index.add(logTimeNs, offset);
+    part.sequences.push(recordSequence(view, offset));
+    part.bytes += recordSizeBytes(view, offset);
+    startNs = earliest(startNs, logTimeNs);
+    endNs = latest(endNs, logTimeNs);
+  }
+  const index = new Map<number, MessageIndex>();
   const bytesByChannel = new Map<number, number>();
   const sequences = new Map<number, number[]>();
-  const offsets = [...recordOffsets(view)];
-  const times: bigint[] = [];
-  for (const [position, offset] of offsets.entries()) {
-    const channelId = recordChannelId(view, offset);
-    const logTimeNs = recordLogTimeNs(view, offset);
-    const size = (offsets[position + 1] ?? body.byteLength) - offset - RECORD_HEADER_BYTES;
-    const records = index.get(channelId) ?? [];
-    index.set(channelId, records);
-    records.push([logTimeNs, BigInt(offset)]);
-    const numbers = sequences.get(channelId) ?? [];
-    sequences.set(channelId, numbers);
-    numbers.push(recordSequence(view, offset));
-    bytesByChannel.set(channelId, (bytesByChannel.get(channelId) ?? 0) + size);
-    times.push(logTimeNs);
+  for (const [channelId, part] of parts) {
+    index.set(channelId, part.index);
+    bytesByChannel.set(channelId, part.bytes);
+    sequences.set(channelId, part.sequences);
   }
-  const [first = 0n] = times;
-  const startNs = times.reduce(earliest, first);
-  const endNs = times.reduce(latest, first);
   const sizes = { bodySize: body.byteLength, crc32: bodyCrc32, compression };
-  return { origin, className, startNs, endNs, index, bytesByChannel, sequences, ...sizes };
+  const times = { startNs: earliest(startNs, endNs), endNs };
+  return { origin, className, ...times, index, bytesByChannel, sequences, ...sizes };
 }
 
 /** One per class and boot. Not those messages that a whole chunk across the window's start brings anyway. */

@@ -27,7 +27,7 @@ function windowOf(rig: Rig, startIndex: number, endIndex: number, changes: Parti
   });
   const messages = [...chunks].flatMap((chunk) => {
     const body = viewOf(bodyOf(chunk));
-    return [...chunk.index.values()].flat().map(([, offset]) => readRecord(body, Number(offset), ""));
+    return [...chunk.index.values()].flatMap((index) => [...index]).map(([, offset]) => readRecord(body, offset, ""));
   });
   const video = messages
     .filter(({ channelId }) => channelId === VIDEO.id)
