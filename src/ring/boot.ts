@@ -46,17 +46,23 @@ export class Boot {
     const boots = readBoots(db);
     const crashed = boots.filter((boot) => !boot.isClosed);
     ledger.attach(db, anchor.bootId);
-    addCrashes(ledger, crashed, anchor, nowNs);
+    const areTold = addCrashes(ledger, crashed, anchor, nowNs);
     failpoint("boot.crashes_listed");
     const open = db.transaction(() => {
+      // Where the journal takes no rows they wait in memory; an open row has them told again at the next opening.
       for (const boot of crashed) {
+        if (!areTold && boot.bootId !== anchor.bootId) continue;
         ledger.forgetMemory(boot.bootId, boot.isCapturing);
         closeRow(db, boot.id);
         failpoint("boot.settling");
       }
       const firstChunkId = lastChunkId(db) + (crashed.length > 0 ? IDS_PER_COMMIT_MAX : 1);
       forgetBoots(db, ledger, anchor.bootId);
-      return openBoot(db, anchor, nowNs, firstChunkId);
+      const opened = openBoot(db, anchor, nowNs, firstChunkId);
+      const own = crashed.find(({ bootId }) => bootId === anchor.bootId);
+      if (!areTold && own !== undefined)
+        db.prepare("UPDATE boot SET owed_ns = ? WHERE id = ?").run(own.owedNs ?? own.lastCommitNs, own.id);
+      return opened;
     });
     return new Boot(db, ledger, anchor.bootId, open.immediate(), boots);
   }
@@ -94,27 +100,28 @@ function lastChunkId(db: Db): number {
 function forgetBoots(db: Db, ledger: RingLedger, ownBootId: string): void {
   if (db.prepare("SELECT 1 FROM rebuild").get() !== undefined) return; // what is left is not known yet
   const empty = db.prepare<[string], string>(
-    "SELECT boot_id FROM boot WHERE boot_id <> ? AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.boot = boot.id)",
+    `SELECT boot_id FROM boot WHERE boot_id <> ? AND is_closed = 1
+       AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.boot = boot.id)`,
   );
   for (const bootId of empty.pluck().all(ownBootId)) ledger.foldBoot(bootId);
   db.prepare(
-    `DELETE FROM boot WHERE boot_id <> ? AND id < (SELECT coalesce(min(boot), 1e18) FROM chunk)
+    `DELETE FROM boot WHERE boot_id <> ? AND is_closed = 1 AND id < (SELECT coalesce(min(boot), 1e18) FROM chunk)
        AND NOT EXISTS (SELECT 1 FROM latched WHERE latched.boot = boot.id)`,
   ).run(ownBootId);
 }
 
 /**
  * In the log_time of the boot that crashed. It ended before now or, if it was another one, before this one's power-on,
- * as far as the two walls agree, and at the earliest a commit's time after its last commit.
+ * as far as the two walls agree, and at the earliest a commit's time after its last commit. True: the ledger has it.
  */
-function addCrashes(ledger: RingLedger, crashed: readonly BootRow[], anchor: BootAnchor, nowNs: bigint): void {
+function addCrashes(ledger: RingLedger, crashed: readonly BootRow[], anchor: BootAnchor, nowNs: bigint): boolean {
   for (const { bootId, lastCommitNs, owedNs = lastCommitNs } of crashed) {
     const known = { topic: "", reason: "crash", count: undefined, bytes: undefined, bootId } as const;
     const untilNs = bootId === anchor.bootId ? nowNs : latest(lastCommitNs + COMMIT_LAG_NS, powerOnNs(anchor));
     const startNs = earliest(lastCommitNs - COMMIT_LAG_NS, owedNs);
     ledger.addLoss({ ...known, startNs, endNs: latest(lastCommitNs, untilNs) });
   }
-  ledger.saveLosses();
+  return ledger.saveLosses();
 }
 
 function closeRow(db: Db, id: number): void {

@@ -159,6 +159,9 @@ export class Rebuild {
   readonly isCounted: boolean;
   #damaged: DamagedDatabase | undefined;
   #afterId: number;
+  /** Something was, and the ledger has been given its rows; undefined: not looked at yet. */
+  #isLossy: boolean | undefined;
+  #isDone = false;
 
   private constructor(
     deps: RebuildDeps,
@@ -197,7 +200,7 @@ export class Rebuild {
     return new Rebuild(deps, disk, channels, { unscanned, state });
   }
 
-  /** One transaction's work. False: it was the last. Throws what the disk says. */
+  /** One transaction's work. False: there is no more, for now if `isDone` does not say so. Throws what the disk says. */
   step(): boolean {
     const segment = this.#unscanned.at(-1);
     if (segment !== undefined) {
@@ -211,6 +214,16 @@ export class Rebuild {
     }
     this.#finish();
     return false;
+  }
+
+  /** All that can be found has its rows; at most those of the ledger are due. */
+  get isFound(): boolean {
+    return this.#unscanned.length === 0 && this.#damaged === undefined;
+  }
+
+  /** The index is whole, and the ledger has what was lost. */
+  get isDone(): boolean {
+    return this.#isDone;
   }
 
   [Symbol.dispose](): void {
@@ -301,9 +314,23 @@ export class Rebuild {
     else renameSync(path, join(this.#deps.folder, "ring.db.examined"));
   }
 
-  /** The ledger's rows first: after a crash in between they are told again. */
+  /** The ledger's rows first, when the disk takes them: after a crash in between they are told again. */
   #finish(): void {
     const { db, ledger, log } = this.#deps;
+    this.#isLossy ??= this.#addLosses();
+    if (!ledger.saveLosses()) return;
+    failpoint("rebuild.losses_told");
+    db.transaction(() => {
+      db.exec("DELETE FROM rebuild");
+      ledger.settleLost(db);
+    }).immediate();
+    this.#isDone = true;
+    if (this.#isLossy) log.error("The ring's index is whole again; what was in the lost one alone is in the ledger.");
+  }
+
+  /** True: there are some. */
+  #addLosses(): boolean {
+    const { db, ledger } = this.#deps;
     type Span = { boot_id: string; wall_ns: bigint; last_commit_ns: bigint };
     const spans = db.prepare<[], Span>("SELECT * FROM boot").safeIntegers().all();
     const spanOf = new Map(spans.map((span) => [span.boot_id, span]));
@@ -316,14 +343,7 @@ export class Rebuild {
       const endNs = spans.map((span) => span.last_commit_ns).reduce(latest, 0n);
       ledger.addLoss({ topic: "", reason: "damaged_ring", startNs: 0n, endNs, count: undefined, bytes: undefined });
     }
-    ledger.saveLosses();
-    failpoint("rebuild.losses_told");
-    db.transaction(() => {
-      db.exec("DELETE FROM rebuild");
-      ledger.settleLost(db);
-    }).immediate();
-    if (lost.length > 0 || !this.isCounted)
-      log.error("The ring's index is whole again; what was in the lost one alone is in the ledger.");
+    return lost.length > 0 || !this.isCounted;
   }
 }
 

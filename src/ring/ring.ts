@@ -135,6 +135,8 @@ export class Ring {
   readonly #payloads = new PayloadMemory();
   readonly #lastSequences: ReadonlyMap<number, number>;
   #newChannels: Channel[] = [];
+  /** What had no row when the index was lost is counted as lost, but not saved: found now it would count twice. */
+  #isPresumptionDue = false;
   #newestNs = 0n;
   #isFullRate = false;
   /** Of the last promotion: frames near it are worth most. */
@@ -337,8 +339,7 @@ export class Ring {
     const untilNs = clock.monotonicNs() + nsOfMs(budgetMs);
     do {
       const wrote = !this.#refusal.isOn && this.#writeOwed(1) > 0;
-      // Retention waits for the rebuild: it must know what it chooses from.
-      if (!wrote && !(this.#disk.rebuild === undefined ? this.#retain() : this.#rebuild(0))) return false;
+      if (!wrote && !this.#rebuild(0) && !this.#retain()) return false;
     } while (clock.monotonicNs() < untilNs);
     return true;
   }
@@ -504,7 +505,10 @@ export class Ring {
       this.#refusal.note(error);
     }
     this.#oweInline();
-    for (const chunk of uncommitted.takeWritten()) this.#accounts.unindexed(chunk);
+    for (const chunk of uncommitted.takeWritten()) {
+      this.#accounts.unindexed(chunk);
+      this.#isPresumptionDue = true;
+    }
     rebuild?.[Symbol.dispose]();
     segments[Symbol.dispose]();
     damaged.close();
@@ -616,11 +620,12 @@ export class Ring {
 
   /** True: more remains. A full disk may refuse; then it goes on when there is room. */
   #rebuild(budgetMs: number): boolean {
+    if (this.#isPresumptionDue) return false;
     const { clock } = this.#deps;
     const untilNs = clock.monotonicNs() + nsOfMs(budgetMs);
     try {
       while (this.#disk.rebuild?.step() === true) if (clock.monotonicNs() > untilNs) return true;
-      this.#disk.rebuild = undefined;
+      if (this.#disk.rebuild?.isDone === true) this.#disk.rebuild = undefined;
     } catch (error) {
       this.#refusal.note(error);
     }
@@ -629,6 +634,7 @@ export class Ring {
 
   /** A full disk may refuse even the transaction that would free some of it. */
   #retain(): boolean {
+    if (this.#disk.rebuild?.isFound === false) return false; // it must know what it chooses from
     try {
       return this.#disk.retention.step();
     } catch (error) {
@@ -662,6 +668,7 @@ export class Ring {
     this.#disk.pace.add(this.#disk.uncommitted.entries, this.#monotonicMs());
     this.#disk.uncommitted.saved();
     this.#deps.ledger.saved();
+    this.#isPresumptionDue = false;
     this.#latched.saved();
     this.#newChannels = [];
     return undefined;

@@ -1,9 +1,23 @@
 /** A database turns out to be damaged in the middle of other work. */
-import { existsSync, readdirSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, truncateSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { Retention } from "../../src/ring/retention.ts";
-import { brokenIdentities, CAMERA, channel, expectedOf, gotOf, LIGHT, miscounts, noise, Rig } from "./ring-rig.ts";
+import type { Db } from "../../src/store/database.ts";
+import {
+  brokenIdentities,
+  CAMERA,
+  channel,
+  expectedOf,
+  gotOf,
+  LIGHT,
+  MS,
+  miscounts,
+  noise,
+  openLossJournal,
+  Rig,
+} from "./ring-rig.ts";
 
 const JOINTS = channel(1, "/joint_states", "light");
 const IMAGE = channel(2, "/camera", "camera");
@@ -65,3 +79,58 @@ test("a damaged journal.db costs no sound ring.db: the fault says which file it 
   expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
   expect(brokenIdentities(rig)).toEqual([]);
 });
+
+/** The journal's disk takes no rows of the ledger. */
+function refuseLosses(journal: Db): Db {
+  return journal.exec("CREATE TEMP TRIGGER refused BEFORE INSERT ON loss BEGIN SELECT RAISE(FAIL, 'full'); END");
+}
+
+const reasons = (rig: Rig) => rig.ledger.losses(0n, 2n ** 62n).map(({ reason }) => reason);
+
+test("the end of a rebuild waits for its rows in the ledger", () => {
+  using rig = new Rig({ classes: [LIGHT, CAMERA], inlineBytesMax: 0 });
+  rig.addChannel(JOINTS);
+  rig.send(JOINTS.id, noise(300, 1));
+  rig.settle();
+  for (const name of readdirSync(join(rig.folder, "segments"))) truncateSync(join(rig.folder, "segments", name), 0);
+  refuseLosses(rig.journal);
+  rig.ring.mend("as a reader says");
+  for (let step = 0; step < 10; step += 1) rig.ring.step(50);
+  expect(rig.ledger.snapshot()).toMatchObject([{ stored: 0, dropped: { unindexed: 1 } }]);
+  rig.journal.exec("DROP TRIGGER refused");
+  rig.settle();
+  expect(reasons(rig)).toEqual(["damaged_ring"]);
+  expect(rig.ledger.snapshot()).toMatchObject([{ stored: 0, dropped: { damaged_ring: 1 } }]);
+  expect(brokenIdentities(rig)).toEqual([]);
+});
+
+/** What lies in the files now, elsewhere. */
+function copyOf({ folder }: Rig): string {
+  const copy = mkdtempSync(join(tmpdir(), "lode-crash-"));
+  cpSync(folder, copy, { recursive: true, filter: (path) => !path.endsWith("-shm") });
+  return copy;
+}
+
+test.for([
+  { second: "boot-1", third: "boot-1" },
+  { second: "boot-2", third: "boot-3" },
+])(
+  "a crash that the ledger took no row of is told at the next opening, in $third after $second",
+  ({ second, third }) => {
+    const first = new Rig({ classes: [LIGHT, CAMERA] });
+    first.addChannel(JOINTS);
+    first.send(JOINTS.id, noise(300, 1));
+    first.settle();
+    const crashNs = first.nowNs;
+    const refused = new Rig(
+      { classes: [LIGHT, CAMERA], bootId: second, openJournal: (folder) => refuseLosses(openLossJournal(folder)) },
+      copyOf(first),
+      crashNs + 60_000n * MS,
+    );
+    const again = new Rig({ classes: [LIGHT, CAMERA], bootId: third }, copyOf(refused), crashNs + 120_000n * MS);
+    const [told] = again.ledger.losses(0n, 2n ** 62n);
+    for (const rig of [first, refused, again]) rig.remove();
+    expect(told).toMatchObject({ reason: "crash", bootId: "boot-1" });
+    expect(told?.startNs).toBeLessThanOrEqual(crashNs);
+  },
+);

@@ -173,7 +173,7 @@ export class Rig implements Disposable {
   }
 }
 
-const openLossJournal = (folder: string): Db =>
+export const openLossJournal = (folder: string): Db =>
   openDatabase(join(folder, "journal.db"), [createLossTable, createFormat2]);
 
 /** As the daemon's journal has them, so that a folder of the rig's making opens. */
