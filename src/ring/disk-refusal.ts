@@ -36,8 +36,8 @@ export class DiskRefusal {
     if (!isRefusal(error)) throw error;
     const reason = describeError(error);
     if (!this.isOn) this.#log.error("The disk takes no more; capture goes on in memory.", { reason });
+    this.#isRingFull = isRingFull(error) && (!this.isOn || this.#isRingFull); // the disk's own word outweighs it
     this.#reason = reason;
-    this.#isRingFull = isRingFull(error);
     return reason;
   }
 

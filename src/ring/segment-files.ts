@@ -104,7 +104,8 @@ export class SegmentFiles {
 
   /**
    * After a failed sync the kernel may have dropped the pages (and says so only once): the unsynced chunks of these
-   * segments are gone, and nothing more is written there. Returns the segments.
+   * segments are gone, and nothing more is written behind what they hold; those without a row are free again. Returns
+   * the segments.
    */
   abandon(): ReadonlySet<number> {
     const abandoned = [...this.#segments.values()].filter((segment) => segment.isDirty);
@@ -113,6 +114,9 @@ export class SegmentFiles {
       segment.isDirty = false;
       segment.pending = 0;
       this.#close(segment);
+      if (segment.chunks > 0) continue;
+      segment.sequence = "";
+      segment.used = 0;
     }
     return new Set(abandoned.map((segment) => segment.id));
   }

@@ -139,6 +139,26 @@ test("bytes whose sync failed are never referred to, and counted", () => {
   expect(brokenIdentities(rig)).toEqual([]);
 });
 
+test("a disk that fails at each sync for a while leaves no segments behind that nobody may fill", () => {
+  const disk = fullDisk();
+  let isBroken = true;
+  const sync = (fd: number) => {
+    if (isBroken) throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
+    realSegmentIo(undefined).sync(fd);
+  };
+  using rig = new Rig({ io: { ...disk.io, sync }, classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 0 });
+  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS);
+  run(rig, 10);
+  expect(rig.ring.status().diskBytes).toBeLessThan(4 * 1024 * 1024);
+  isBroken = false;
+  const before = rig.sent.length;
+  run(rig, 2);
+  rig.settle();
+  expect(rig.readAll().length).toBeGreaterThanOrEqual(rig.sent.length - before);
+  expect(brokenIdentities(rig)).toEqual([]);
+});
+
 test("what a range is owed can be given up: dropped and counted, and the rest goes on", () => {
   const disk = fullDisk();
   using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA] });
