@@ -166,7 +166,6 @@ function giveBack({ buffer }: RawChunk): void {
 
 function commit(): void {
   ring.commit();
-  ledger.saveLosses();
   lastCommitMs = performance.now();
 }
 
@@ -248,7 +247,6 @@ serveCalls(parentPort, {
     clearInterval(timer);
     commit();
     ring[Symbol.dispose]();
-    ledger.saveLosses();
     journal.close();
   },
 });

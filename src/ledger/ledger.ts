@@ -9,7 +9,7 @@
  */
 import type Database from "better-sqlite3";
 import type { Counts, TopicCounts } from "../model/accounting.ts";
-import type { Amount, CountChange } from "../model/count-change.ts";
+import type { Amount, CountChange, CountedRow } from "../model/count-change.ts";
 import { type Loss, type LossReason, wasReceived } from "../model/loss.ts";
 import { assert } from "../std/assert.ts";
 import { failpoint } from "../std/failpoint.ts";
@@ -21,9 +21,6 @@ import { countFound, lostTopics, presumeLost, settleLost } from "./presumed-loss
 
 const TERMS = ["received", "inMemory", "stored", "reduced", "evicted"] as const;
 type Term = (typeof TERMS)[number];
-
-/** A topic's messages in a chunk's row. */
-type CountedRow = Amount & { readonly bootId: string; readonly topic: string; readonly isQuarantined: boolean };
 
 /** As `TERMS`, each with its bytes, in the table's words. */
 const COLUMNS = ["received", "in_memory", "stored", "reduced", "evicted"].flatMap((name) => [name, `${name}_bytes`]);
@@ -38,7 +35,7 @@ const WAITING_LOSSES_MAX = 1000;
 /** Rows of the journal; beyond it the older half is summed up, a row for each topic and reason. */
 const LOSSES_MAX = 10_000;
 /** Counters of boots that have nothing left in the ring are summed up under this id. */
-export const EARLIER_BOOTS = "earlier";
+const EARLIER_BOOTS = "earlier";
 
 /** Called once, when `journal.db` is made. */
 export function createLossTable(db: Db): void {

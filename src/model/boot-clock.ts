@@ -30,9 +30,9 @@ export type BootClock = BootAnchor & {
 };
 
 /** How far true time is known: "impossible" is a wall that was never set, "unverified" one that nothing vouches for. */
-export type ClockState = ClockTruth | "unverified" | "impossible";
+type ClockState = ClockTruth | "unverified" | "impossible";
 
-export function clockState({ truth, wallNs }: BootClock): ClockState {
+function clockState({ truth, wallNs }: BootClock): ClockState {
   return truth ?? (wallNs < PLAUSIBLE_NS_MIN ? "impossible" : "unverified");
 }
 

@@ -21,10 +21,6 @@ export class BufferPool {
     this.#bytesMax = bytesMax;
   }
 
-  get takenBytes(): number {
-    return this.#takenBytes;
-  }
-
   /** What waits to be used again. */
   get keptBytes(): number {
     return this.#freeBytes;

@@ -3,9 +3,9 @@
  *
  * A chunk holds one busy channel, or several quiet ones of a class (and locality) together: a hundred quiet topics
  * must not become a hundred tiny rows a second, and lz4 needs length to work on. Of a class with `tier: memory`
- * every message goes into a full chunk, and those due at the baseline rate into the class's baseline chunk as well.
+ * the messages due at the baseline rate go into the class's baseline chunk, all others into full ones.
  *
- * A chunk ends when its buffer is full, when it spans a second of log time, or when `flush` finds it old. Its
+ * A chunk ends when its buffer is full, when it spans a second of log time, or at `flushAll`. Its
  * buffer belongs to whoever `onChunk` hands it to, until it comes back to the pool. What the full pool refuses is
  * dropped, and told once per flush and channel.
  */
@@ -19,9 +19,10 @@ import { RECORD_HEADER_BYTES, writeRecordHeader } from "./message-record.ts";
 
 /** Above this a channel gets chunks of its own; below half of it, it goes back to its class's shared chunk. */
 const BUSY_BYTES_PER_S = 64 * 1024;
-/** A live chunk is closed at this age, so that group commit and all stay within a second. */
-const CHUNK_AGE_MS_MAX = 500;
-const CHUNK_SPAN_NS_MAX = 1_000_000_000n;
+/** Over less a chunk's rate says little. */
+const RATE_SECONDS_MIN = 0.5;
+/** Of log time, while one chunk fills. */
+const FILLING_NS_MAX = 1_000_000_000n;
 
 export type ChunkBuilderOptions = {
   readonly pool: BufferPool;
@@ -137,15 +138,7 @@ export class ChunkBuilder {
     return "stored";
   }
 
-  /** Closes the chunks that began `CHUNK_AGE_MS_MAX` before `nowNs` (log time) or earlier, and tells the drops. */
-  flush(nowNs: bigint, ageMsMax = CHUNK_AGE_MS_MAX): void {
-    const latestStartNs = nowNs - BigInt(ageMsMax) * 1_000_000n;
-    for (const group of this.#groups.values())
-      if (group.sizeBytes > 0 && (group.startNs <= latestStartNs || group.startNs > nowNs)) this.#close(group);
-    for (const track of this.#tracks.values()) this.#tellDrop(track);
-  }
-
-  /** Closes everything: at the end, or when a firing must find all there is. */
+  /** Closes everything, and tells the drops: at every commit, at the end, when a firing must find all there is. */
   flushAll(): void {
     for (const group of this.#groups.values()) this.#close(group);
     for (const track of this.#tracks.values()) this.#tellDrop(track);
@@ -161,7 +154,7 @@ export class ChunkBuilder {
     group.view = new DataView(buffer);
     group.startNs = logTimeNs;
     group.endNs = logTimeNs;
-    group.spanEndNs = logTimeNs + CHUNK_SPAN_NS_MAX;
+    group.spanEndNs = logTimeNs + FILLING_NS_MAX;
     return true;
   }
 
@@ -193,7 +186,7 @@ export class ChunkBuilder {
 
   /** Gives busy channels chunks of their own, and takes quiet ones back. */
   #regroup(closed: Group): void {
-    const seconds = Math.max(Number(closed.endNs - closed.startNs) / 1e9, CHUNK_AGE_MS_MAX / 1000);
+    const seconds = Math.max(Number(closed.endNs - closed.startNs) / 1e9, RATE_SECONDS_MIN);
     for (const { channelId, bytes } of closed.tallies) {
       const track = this.#tracks.get(channelId);
       if (track === undefined) continue;

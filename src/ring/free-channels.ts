@@ -14,8 +14,8 @@ const ID_MAX = 65_535;
 const FREE_FROM = 60_000;
 
 /** Returns the free ids, lowest first; they are no longer among `channels`, nor in either table. */
-export function freeChannels(ring: Db, journal: Db, channels: Map<number, Channel>, freeFrom = FREE_FROM): number[] {
-  if ([...channels.keys()].every((id) => id < freeFrom)) return [];
+export function freeChannels(ring: Db, journal: Db, channels: Map<number, Channel>): number[] {
+  if ([...channels.keys()].every((id) => id < FREE_FROM)) return [];
   const used = new Set(ring.prepare<[], number>("SELECT DISTINCT channel_id FROM latched").pluck().all());
   for (const packed of ring.prepare<[], Buffer>("SELECT channels FROM chunk").pluck().iterate())
     for (const { channelId } of decodeChannels(packed)) used.add(channelId);

@@ -3,6 +3,7 @@
  * one boot: another boot's log_time may have the same range.
  */
 import { earliest } from "../std/nanoseconds.ts";
+import { touches } from "./packed-chunk.ts";
 
 export type Range = { readonly startNs: bigint; readonly endNs: bigint };
 type Hold = Range & { readonly bootId: string };
@@ -34,7 +35,7 @@ export class Holds {
   heldUntil(startNs: bigint, endNs: bigint, bootId = this.#bootId): bigint | undefined {
     let until: bigint | undefined;
     for (const range of this.#ranges.values()) {
-      const isTouched = range.bootId === bootId && range.startNs <= endNs && range.endNs >= startNs;
+      const isTouched = range.bootId === bootId && touches(range, startNs, endNs);
       if (isTouched && (until === undefined || range.endNs > until)) until = range.endNs;
     }
     return until;

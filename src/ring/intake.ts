@@ -5,7 +5,8 @@
  * Bounded by those buffers. Nothing here is counted yet: a crash loses it as it loses what ingest gathers.
  */
 import type { RawChunk } from "../model/chunk.ts";
-import { earliest } from "../std/nanoseconds.ts";
+import { earliestOf } from "../std/nanoseconds.ts";
+import { touches } from "./packed-chunk.ts";
 
 export class Intake {
   readonly #queues = new Map<number, RawChunk[]>();
@@ -22,13 +23,12 @@ export class Intake {
   }
 
   touches(startNs: bigint, endNs: bigint): boolean {
-    return this.#all().some((chunk) => chunk.startNs <= endNs && chunk.endNs >= startNs);
+    return this.#all().some((chunk) => touches(chunk, startNs, endNs));
   }
 
   /** Where the oldest that waits begins. */
   get oldestNs(): bigint | undefined {
-    const [first, ...others] = this.#all().map(({ startNs }) => startNs);
-    return first === undefined ? undefined : others.reduce(earliest, first);
+    return earliestOf(this.#all().map(({ startNs }) => startNs));
   }
 
   #all(): RawChunk[] {

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { Fault } from "../std/fault.ts";
 import { chunkKey, findMemoryChunks } from "./memory-stream.ts";
+import { touches } from "./packed-chunk.ts";
 import type { RingQuery, StoredChunk } from "./ring-reader.ts";
 import type { SegmentHeader } from "./segment-header.ts";
 
@@ -47,9 +48,8 @@ export class MemorySpool {
     query: RingQuery,
     isWanted: (chunk: StoredChunk, query: RingQuery) => boolean,
   ): Generator<StoredChunk> {
-    const touches = ({ chunk }: Kept) => chunk.startNs <= query.endNs && chunk.endNs >= query.startNs;
     const waiting = [...this.#kept.values()]
-      .filter((kept) => touches(kept) && isWanted(kept.chunk, query))
+      .filter(({ chunk }) => touches(chunk, query.startNs, query.endNs) && isWanted(chunk, query))
       .sort((a, b) => Number(a.chunk.startNs - b.chunk.startNs));
     const onDisk = new Set<string>();
     let next = 0;

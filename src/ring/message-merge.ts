@@ -1,8 +1,8 @@
 /**
  * Merges chunks into one run of messages, boot by boot in order of log_time, holding only the chunks that overlap.
  *
- * Within a boot the order is (log_time, channel, sequence); a message that is in a full chunk and in a baseline one has the
- * same place in it, so the second copy follows the first and is left out.
+ * Within a boot the order is (log_time, channel, sequence). In a ring of format 1 a message may be in a full chunk and in a
+ * baseline one: both have the same place in it, so the second copy follows the first and is left out.
  */
 import {
   type RingMessage,

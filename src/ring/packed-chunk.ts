@@ -85,9 +85,9 @@ export function ownPayload(chunk: PackedChunk): PackedChunk {
   return asItIs(chunk, payload);
 }
 
-/** Both ends belong to the range. */
-export function touches(chunk: PackedChunk, startNs: bigint, endNs: bigint): boolean {
-  return chunk.startNs <= endNs && chunk.endNs >= startNs;
+/** Both ends belong to both ranges. */
+export function touches(range: Pick<PackedChunk, "startNs" | "endNs">, startNs: bigint, endNs: bigint): boolean {
+  return range.startNs <= endNs && range.endNs >= startNs;
 }
 
 /**

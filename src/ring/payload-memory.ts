@@ -19,10 +19,6 @@ export class PayloadMemory {
   readonly #free: ArrayBuffer[] = [];
   #freeBytes = 0;
 
-  get freeBytes(): number {
-    return this.#freeBytes;
-  }
-
   /** The chunk with bytes of its own, so that the raw chunk's buffer may be used again. */
   keep(chunk: PackedChunk): PackedChunk {
     if (chunk.compression === "lz4") return chunk; // the compressor made them

@@ -1,14 +1,9 @@
 /** What the ring tells the ledger, and when: the counters commit in the ring's own transactions. */
-import type { Amount, CountChange } from "../model/count-change.ts";
+import type { Amount, CountChange, CountedRow, TopicAmount } from "../model/count-change.ts";
 import type { Loss } from "../model/loss.ts";
 import type { Db } from "../store/database.ts";
 
-export type { Amount, CountChange };
-
-/** One topic's messages in a stored chunk. */
-export type CountedRow = Amount & { readonly bootId: string; readonly topic: string; readonly isQuarantined: boolean };
-
-export type TopicAmount = Amount & { readonly bootId: string; readonly topic: string };
+export type { Amount, CountChange, TopicAmount };
 
 export interface RingLedger {
   /** Inside the migration that makes a new `ring.db`. */

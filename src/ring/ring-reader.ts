@@ -25,7 +25,8 @@ import type { RingMessage } from "./message-record.ts";
 import type { Compression } from "./packed-chunk.ts";
 import { decodeChannels } from "./packed-chunk.ts";
 import { asReadFault, isDamage } from "./ring-file.ts";
-import { decodeSegmentHeader } from "./segment-header.ts";
+import { decodeSegmentHeader, HEADER_BYTES_MAX } from "./segment-header.ts";
+import { ALIGNMENT } from "./segment-io.ts";
 import { RING_FILE, RING_FORMAT, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
 
 export type RingQuery = {
@@ -78,7 +79,7 @@ const BODY_BYTES_MAX = 1024 * 1024 * 1024;
 /** An open file keeps the room of a segment that retention gave back: up to 64 MiB each. */
 const OPEN_SEGMENTS_MAX = 4;
 /** Header and alignment never take more than this beside the bytes. */
-const HEADER_BYTES_MAX = 65_536 + 4096;
+const OVERHEAD_BYTES_MAX = HEADER_BYTES_MAX + ALIGNMENT;
 
 type Place = {
   readonly segment: number | null;
@@ -290,7 +291,7 @@ export class RingReader {
   }
 
   #readSegment(chunk: StoredChunk, segment: number, { offset, size, seal }: Place): Uint8Array {
-    if (size > chunk.storedSize + HEADER_BYTES_MAX) throw corrupt(chunk.id, "Its size is not what its row says.");
+    if (size > chunk.storedSize + OVERHEAD_BYTES_MAX) throw corrupt(chunk.id, "Its size is not what its row says.");
     for (const isFresh of [false, true]) {
       const bytes = this.#readAt(segment, offset, size, isFresh);
       const header = bytes === undefined ? undefined : decodeSegmentHeader(bytes);

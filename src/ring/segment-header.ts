@@ -42,6 +42,8 @@ export type SegmentHeader = {
 const MAGIC = 0x45444f4c;
 const FORMAT = 1;
 const FIXED_BYTES = 48;
+/** Its length is 16 bits. */
+export const HEADER_BYTES_MAX = 65_536;
 
 export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   const { kind, isLocal, compression } = header;

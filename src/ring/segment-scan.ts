@@ -5,7 +5,7 @@
  * an earlier filling. Behind a damaged header the search goes on at every place where a chunk may begin.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { decodeSegmentHeader, isSegmentHeader, type SegmentHeader } from "./segment-header.ts";
+import { decodeSegmentHeader, HEADER_BYTES_MAX, isSegmentHeader, type SegmentHeader } from "./segment-header.ts";
 import { ALIGNMENT } from "./segment-io.ts";
 
 export type FoundChunk = {
@@ -15,9 +15,8 @@ export type FoundChunk = {
   readonly size: number;
 };
 
-/** The headers of nearly all chunks; the longest there can be. */
+/** The headers of nearly all chunks. */
 const READ_BYTES = 2 * ALIGNMENT;
-const HEADER_BYTES_MAX = 65_536;
 const SEARCH_BYTES = 256 * 1024;
 
 export function* scanSegment(path: string): Generator<FoundChunk> {

@@ -9,10 +9,10 @@
 import { crc32 } from "node:zlib";
 import type { Channel, MessageEncoding, SchemaEncoding } from "../model/channel.ts";
 import { type BootAnchor, powerOnNs } from "../model/chunk.ts";
+import type { CountedRow } from "../model/count-change.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
 import { accountedAmount, decodeChannels } from "./packed-chunk.ts";
-import type { CountedRow } from "./ring-ledger.ts";
 
 export const RING_FILE = "ring.db";
 export const RING_FORMAT = 2;
@@ -212,6 +212,7 @@ export function bootNumbers(db: Db): Map<string, number> {
   return new Map(readBoots(db).map(({ id, bootId }) => [bootId, id]));
 }
 
+/** A row of the journal's table `boot`, as far as a ring needs it. */
 export type KnownBoot = { readonly boot_id: string; readonly monotonic_ns: bigint; readonly wall_ns: bigint };
 
 /** A boot that is over and has no row yet; `number`: after all others unless told. Returns its number. */

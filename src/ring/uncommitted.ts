@@ -5,6 +5,7 @@
  * They are counted as stored; whoever takes one out again answers for it. A `kill -9` loses them all: segment bytes
  * that no row refers to are free.
  */
+import { earliestOf } from "../std/nanoseconds.ts";
 import type { ChunkTable, PendingChunk } from "./chunk-table.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import { ownPayload, type PackedChunk, touches } from "./packed-chunk.ts";
@@ -43,7 +44,7 @@ export class Uncommitted {
 
   /** Of the first that still waits. */
   get oldestNs(): bigint | undefined {
-    return this.#entries.map(({ chunk }) => chunk.startNs).reduce<bigint | undefined>(earlierOf, undefined);
+    return earliestOf(this.#entries.map(({ chunk }) => chunk.startNs));
   }
 
   isInline(chunk: PackedChunk): boolean {
@@ -122,10 +123,6 @@ export class Uncommitted {
     for (const { location, storedSize } of taken) if (location === undefined) this.#inlineBytes -= storedSize;
     return taken;
   }
-}
-
-function earlierOf(a: bigint | undefined, b: bigint): bigint {
-  return a === undefined || b < a ? b : a;
 }
 
 const NO_BYTES = new Uint8Array(0);

@@ -8,3 +8,7 @@ export const msOfNs = (durationNs: bigint): number => Number(durationNs) / 1e6;
 
 export const latest = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 export const earliest = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
+export function earliestOf([first, ...others]: readonly bigint[]): bigint | undefined {
+  return first === undefined ? undefined : others.reduce(earliest, first);
+}

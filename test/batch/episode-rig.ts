@@ -74,7 +74,7 @@ export function recordedRig(memoryMs = 10_000): Rig {
       rig.ring.promote(EPISODE.startNs, at(10), at(10));
     }
     sendStep(rig, step);
-    if (step % 50 === 0) rig.builder.flush(rig.nowNs);
+    if (step % 50 === 0) rig.flush();
     rig.clock.advanceMs(10);
   }
   rig.settle();

@@ -96,7 +96,7 @@ async function blockAt(startNs: bigint): Promise<Block> {
   for (const { atS, stream, payload } of stretchOf(streams, BLOCK_S, 0)) {
     for (; flushedS + stepS <= atS; flushedS += stepS) {
       rig.clock.advanceMs(stepS * 1000);
-      rig.builder.flush(rig.nowNs);
+      rig.flush();
     }
     rig.builder.append(ids.get(stream.topic) ?? 0, rig.nowNs, rig.nowNs, payload);
   }

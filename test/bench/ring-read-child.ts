@@ -67,7 +67,7 @@ async function fill(): Promise<void> {
     for (let at = 0; at < 4000; at += 8) bytes.writeUInt32LE(Math.imul(index * 500 + at, 2_654_435_761) >>> 0, at);
     rig.send(5, bytes);
     rig.clock.advanceMs(1);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
     if (index % 500 === 499) {
       rig.ring.commit();
       rig.sent.length = 0;

@@ -51,7 +51,7 @@ class Line {
     for (let tick = 0; tick < seconds * 10; tick += 1) {
       this.rig.send(JOINTS.id, Buffer.from(`${name} ${tick}`));
       this.rig.clock.advanceMs(100);
-      this.rig.builder.flush(this.rig.nowNs);
+      this.rig.flush();
       if (tick % 5 === 0) this.rig.ring.commit();
     }
     this.rig.settle();

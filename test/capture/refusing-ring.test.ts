@@ -52,7 +52,7 @@ class Line implements Disposable {
       this.rig.send(JOINTS.id, noise(100, this.rig.sent.length));
       if (tick % 2 === 0) this.rig.send(IMAGE.id, noise(20_000, this.rig.sent.length));
       this.rig.clock.advanceMs(50);
-      this.rig.builder.flush(this.rig.nowNs);
+      this.rig.flush();
       this.capture.tick(this.rig.nowNs);
       this.rig.ring.step(20);
       if (tick % 10 === 9) this.rig.ring.commit();

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ClockWatch, LOOK_MS } from "../../src/daemon/clock-watch.ts";
 import { openJournal } from "../../src/daemon/journal.ts";
-import { type BootClock, clockState, logTimeRanges, trueTimeNs } from "../../src/model/boot-clock.ts";
+import { type BootClock, clockWords, logTimeRanges, trueTimeNs } from "../../src/model/boot-clock.ts";
 import type { BootAnchor } from "../../src/model/chunk.ts";
 import { BootClocks } from "../../src/ring/boot-clocks.ts";
 import { assert } from "../../src/std/assert.ts";
@@ -92,12 +92,12 @@ class Robot {
 test("a first boot in 1970: the jump to the true time is a step, and the boot gets its correction", () => {
   const robot = new Robot(0n);
   robot.run(100);
-  expect(clockState(robot.known)).toBe("impossible");
+  expect(clockWords(robot.known).state).toBe("impossible");
   const [beforeNs, trueNs] = [robot.logNs, NOW_2026];
   robot.clock.stepWallMs(Number((NOW_2026 - robot.clock.wallNs()) / 1_000_000n));
   robot.isSynchronised = true;
   robot.run(10);
-  expect(clockState(robot.known)).toBe("synchronised");
+  expect(clockWords(robot.known).state).toBe("synchronised");
   expect(robot.steps).toEqual([["set", Number(NOW_2026 / 1_000_000n) - 120_000]]);
   expect(trueTimeNs(robot.known, beforeNs)).toBe(trueNs);
 });

@@ -256,7 +256,7 @@ function twoBoots(): { rig: Rig; clocks: BootClock[]; shiftNs: bigint } {
       const stampNs = tick % 2 === 0 ? boots.nowNs : 5n * S; // every other one was stamped by its publisher
       boots.builder.append(JOINTS.id, boots.nowNs, stampNs, Buffer.from(`${bootId} ${tick}`));
       boots.clock.advanceMs(100);
-      boots.builder.flush(boots.nowNs);
+      boots.flush();
     }
     boots.settle();
     return boots;

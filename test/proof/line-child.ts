@@ -187,7 +187,7 @@ for (let step = 0; step < STEPS_MAX; step += 1) {
   send(step);
   if (step % FLUSH_STEPS === 0) {
     say(`sent ${step}`);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
     capture.tick(rig.nowNs);
     rig.ring.step(5);
     sealed.push(...later.splice(0));

@@ -55,7 +55,7 @@ class Model {
       this.sentBytes.set(topic, [...(this.sentBytes.get(topic) ?? []), bytes.length]);
       this.rig.clock.advanceMs(11);
     }
-    this.rig.builder.flush(this.rig.nowNs);
+    this.rig.flush();
   }
 
   commit(): void {

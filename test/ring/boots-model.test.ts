@@ -61,7 +61,7 @@ function record(folder: string, boots: readonly Boot[]): Sent[] {
         rig = open(folder, bootId, nowNs);
       }
       rig.clock.advanceMs(gapMs[number % gapMs.length] ?? 0);
-      rig.builder.flush(rig.nowNs);
+      rig.flush();
     }
     rig.settle();
     const clocks = new BootClocks(rig.journal);

@@ -32,7 +32,7 @@ function run(rig: Rig, name: string, seconds: number, sizeBytes = 0): void {
   for (let tick = 0; tick < seconds * 10; tick += 1) {
     rig.send(1, Buffer.concat([Buffer.from(`${name} ${tick} `), noise(sizeBytes, tick)]));
     rig.clock.advanceMs(100);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
   }
   rig.settle();
 }

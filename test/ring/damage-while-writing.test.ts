@@ -41,7 +41,7 @@ test("damage found while a promotion is written: every message is stored once", 
     rig.send(JOINTS.id, noise(300, rig.sent.length));
     rig.send(IMAGE.id, noise(30_000, rig.sent.length));
     rig.clock.advanceMs(50);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
   }
   rig.builder.flushAll();
   rig.ring.hold("episode", 0n, rig.nowNs);

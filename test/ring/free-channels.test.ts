@@ -16,7 +16,7 @@ function fill(rig: Rig, id: number, count: number): void {
   for (let index = 0; index < count; index += 1) {
     rig.send(id, noise(50_000, id * 100 + index));
     rig.clock.advanceMs(1000);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
   }
   rig.settle();
 }

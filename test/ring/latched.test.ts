@@ -21,7 +21,7 @@ function runSeconds(rig: Rig, seconds: number): void {
   for (let tick = 0; tick < seconds * 10; tick += 1) {
     rig.send(3, Buffer.from(`joints ${tick}`));
     rig.clock.advanceMs(100);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
   }
   rig.settle();
 }

@@ -40,7 +40,7 @@ function fill(rig: Rig, seconds = 10): void {
     rig.send(2, noise(20_000, index));
     rig.send(3, noise(200, index));
     rig.clock.advanceMs(50);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
   }
   rig.builder.flushAll();
 }

@@ -16,7 +16,7 @@ function run(rig: Rig, seconds: number): void {
     rig.send(1, Buffer.concat([noise(500, rig.sent.length), Buffer.alloc(500)]));
     if (tick % 10 === 0) rig.send(2, noise(50_000, rig.sent.length));
     rig.clock.advanceMs(50);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
     if (tick % 10 === 9) rig.ring.commit();
   }
 }

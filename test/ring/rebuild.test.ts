@@ -36,7 +36,7 @@ function run(rig: Rig, seconds: number): void {
   for (let tick = 0; tick < seconds * 10; tick += 1) {
     rig.send(1, Buffer.from(`${tick}`));
     rig.clock.advanceMs(100);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
   }
 }
 

@@ -25,7 +25,7 @@ function run(rig: Rig, seconds: number): void {
     rig.send(1, noise(500, rig.sent.length));
     rig.send(2, noise(20_000, rig.sent.length));
     rig.clock.advanceMs(50);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
     if (tick % 20 === 19) {
       rig.ring.commit();
       while (rig.ring.step(50)) {}

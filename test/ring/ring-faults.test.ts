@@ -43,7 +43,7 @@ function run(rig: Rig, seconds: number, jointBytes = 200): void {
     rig.send(1, noise(jointBytes, rig.sent.length));
     if (tick % 5 === 0) rig.send(2, noise(30_000, rig.sent.length));
     rig.clock.advanceMs(10);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
     if (tick % 50 === 49) {
       rig.ring.step(20);
       rig.ring.commit();
@@ -200,7 +200,7 @@ test.skipIf(lacks(isRoot))(
         for (let tick = 0; tick < 100; tick += 1) {
           rig.send(1, noise(200, rig.sent.length));
           rig.clock.advanceMs(10);
-          rig.builder.flush(rig.nowNs);
+          rig.flush();
         }
         rig.ring.commit();
       };
@@ -282,7 +282,7 @@ test.skipIf(lacks(isRoot))("on a really full file system capture goes on, and re
     run(rig, 2);
     const free = rig.ring.status().freeBytes;
     writeFileSync(join(folder, "hog"), new Uint8Array(Math.max(0, free - 256 * 1024)));
-    run(rig, 4, 4000);
+    run(rig, 6, 4000);
     expect(rig.ring.status().isDiskRefusing).toBe(true);
     expect(brokenIdentities(rig)).toEqual([]);
     rmSync(join(folder, "hog"));

@@ -76,7 +76,7 @@ class Model {
       }
       this.rig.clock.advanceMs(7);
     }
-    this.rig.builder.flush(this.rig.nowNs);
+    this.rig.flush();
   }
 
   hold(id: string, backMs: number): void {

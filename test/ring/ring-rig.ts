@@ -65,11 +65,13 @@ export class Rig implements Disposable {
   readonly sent: Sent[] = [];
   readonly #classes: readonly TopicClass[];
   readonly #ownsFolder: boolean;
+  #flushedNs: bigint;
 
   constructor(options: RigOptions = {}, folder?: string, nowNs = START_NS) {
     this.#ownsFolder = folder === undefined;
     this.folder = folder ?? mkdtempSync(join(tmpdir(), "lode-ring-"));
     this.clock = new ManualClock(nowNs);
+    this.#flushedNs = nowNs;
     const openJournal = options.openJournal ?? openLossJournal;
     this.journal = openJournal(this.folder);
     this.ledger = new Ledger(this.journal, { log: silentLog });
@@ -117,6 +119,13 @@ export class Rig implements Disposable {
     const result = this.builder.append(channelId, logTimeNs, logTimeNs, bytes);
     if (result === "stored") this.sent.push({ channelId, logTimeNs, bytes });
     return result;
+  }
+
+  /** For a loop: what gathers is flushed twice a second of log time. */
+  flush(): void {
+    if (this.nowNs - this.#flushedNs < 500n * MS && this.nowNs >= this.#flushedNs) return;
+    this.#flushedNs = this.nowNs;
+    this.builder.flushAll();
   }
 
   /** Everything sent is in the ring, and what is on its way to the disk is durable. */

@@ -22,7 +22,7 @@ function runSecond(rig: Rig): void {
     rig.send(1, Buffer.from(`joints ${rig.sent.length} `.repeat(20)));
     if (tick % 5 === 0) rig.send(2, noise(30_000, rig.sent.length));
     rig.clock.advanceMs(10);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
   }
   rig.ring.commit();
 }

@@ -42,7 +42,7 @@ export function record(
     }
     if (!lost.includes(index)) sendFrame(rig, VIDEO, codec, index, unit);
     rig.clock.advanceMs(1000 / FRAME_HZ);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
   }
   rig.settle();
   return rig;

@@ -55,7 +55,7 @@ function record(bootId: string, startNs: bigint): Rig {
   for (let step = 0; step < 200; step += 1) {
     sendStep(rig, step);
     rig.clock.advanceMs(50);
-    if (step % 20 === 10) rig.builder.flush(rig.nowNs);
+    if (step % 20 === 10) rig.flush();
     if (step === 120) rig.ring.hold(EPISODE.id, rig.nowNs - 2_000_000_000n, rig.nowNs);
     if (step === 120) rig.ring.promote(rig.nowNs - 2_000_000_000n, rig.nowNs, rig.nowNs);
   }

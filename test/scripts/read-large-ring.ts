@@ -25,7 +25,7 @@ function fill(sizeBytes: number): Rig {
     for (let id = 1; id <= TOPICS; id += 1) rig.builder.append(id, rig.nowNs, rig.nowNs, light);
     if (step % 2 === 0) for (const id of [201, 202]) rig.builder.append(id, rig.nowNs, rig.nowNs, FRAME);
     rig.clock.advanceMs(20);
-    if (step % 5 === 0) rig.builder.flush(rig.nowNs);
+    if (step % 5 === 0) rig.flush();
     if (step % 25 === 0) rig.ring.commit();
   }
   rig.settle();

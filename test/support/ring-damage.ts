@@ -63,7 +63,7 @@ function record(rig: Rig, seconds: number, truth: Set<string>, bootId: string): 
     send(rig, 1, 200, truth, bootId);
     if (tick % 10 === 0) send(rig, 2, 50_000, truth, bootId);
     rig.clock.advanceMs(20);
-    rig.builder.flush(rig.nowNs);
+    rig.flush();
     if (tick % 25 === 24) rig.ring.commit();
   }
   rig.settle();
