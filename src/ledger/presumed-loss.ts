@@ -3,12 +3,10 @@
  * the reason `unindexed`, until its chunk is found again. So every identity holds in every transaction, and what
  * remains in the end is the loss, to the message.
  */
-import type { Amount } from "../model/count-change.ts";
+import type { Amount, TopicAmount } from "../model/count-change.ts";
 import type { Db } from "../store/database.ts";
 
 const PRESUMED = "unindexed";
-
-export type TopicAmount = Amount & { readonly bootId: string; readonly topic: string };
 
 /** Inside the transaction that begins the rebuild. */
 export function presumeLost(ring: Db): void {
