@@ -10,7 +10,7 @@ import { asItIs, type PackedChunk } from "./packed-chunk.ts";
 /** Smaller payloads are not worth it. */
 const BYTES_MIN = 64 * 1024;
 /** Memory that waits to be used again. */
-const FREE_BYTES_MAX = 32 * 1024 * 1024;
+const FREE_BYTES_MAX = 8 * 1024 * 1024;
 /** A payload takes no memory that is larger than it by more. */
 const WASTE_MAX = 1.25;
 

@@ -6,6 +6,7 @@
  * without its error says nothing. So: after a collection, from the second quarter on, with two standard errors.
  * The short form is an hour of traffic; `--seconds 86400` is the day.
  */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Child, ROOT } from "../support/child.ts";
 import type { Benchmark } from "./bench.ts";
@@ -21,7 +22,10 @@ const KEPT_DESCRIPTORS_MAX = 2;
 
 export async function benchmarkMemory({ seconds }: { readonly seconds: number }): Promise<Benchmark> {
   const trafficS = seconds <= SHORT_SECONDS ? SHORT_TRAFFIC_S : seconds;
-  const child = new Child(["--expose-gc", join(ROOT, "test/bench/memory-day.ts"), String(trafficS)]);
+  const child = new Child(
+    ["--expose-gc", join(ROOT, "test/bench/memory-day.ts"), String(trafficS)],
+    serviceEnvironment(),
+  );
   const { code } = await child.exited;
   if (code !== 0) throw new Error(`memory-day failed: ${child.stderr}`);
   const lines = child.stdout.split("\n").filter((line) => line.startsWith("{"));
@@ -54,6 +58,13 @@ export async function benchmarkMemory({ seconds }: { readonly seconds: number })
       last,
     },
   };
+}
+
+/** As the installed service has it. */
+function serviceEnvironment(): Record<string, string> {
+  const unit = readFileSync(join(ROOT, "systemd/lode.service"), "utf8");
+  const pairs = unit.match(/^Environment=(.*)$/m)?.[1]?.split(" ") ?? [];
+  return Object.fromEntries(pairs.map((pair) => pair.split("=", 2)));
 }
 
 /** Least squares of y over x, with the slope's standard error. */
