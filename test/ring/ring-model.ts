@@ -51,7 +51,7 @@ class Model {
   readonly promised = new Map<string, Known>();
   /** Light messages that a commit acknowledged: only retention may take them, and counts what it takes. */
   readonly committed = new Map<string, Known>();
-  readonly holds = new Map<string, { startNs: bigint; endNs: bigint }>();
+  readonly holds = new Map<string, { readonly bootId: string; startNs: bigint; endNs: bigint }>();
   /** Light messages of this process that no commit has acknowledged. */
   #uncommitted: Known[] = [];
   seed = 0;
@@ -80,7 +80,7 @@ class Model {
   }
 
   hold(id: string, backMs: number): void {
-    const window = { startNs: this.rig.nowNs - BigInt(backMs) * MS, endNs: this.rig.nowNs };
+    const window = { startNs: this.rig.nowNs - BigInt(backMs) * MS, endNs: this.rig.nowNs, bootId: `boot-${this.boot}` };
     this.rig.builder.flushAll();
     this.commit();
     this.rig.ring.hold(id, window.startNs, window.endNs);
@@ -139,7 +139,7 @@ class Model {
     this.#uncommitted = [];
     const known = new Set(this.rig.ring.channels.map(({ id }) => id)); // those that no commit had come with no message
     for (const added of CHANNELS) if (!known.has(added.id)) this.rig.addChannel(added);
-    for (const [id, { startNs, endNs }] of this.holds) this.rig.ring.hold(id, startNs, endNs);
+    for (const [id, { startNs, endNs, bootId }] of this.holds) this.rig.ring.hold(id, startNs, endNs, bootId);
   }
 
   get #options(): RigOptions {
