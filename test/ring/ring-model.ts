@@ -80,7 +80,11 @@ class Model {
   }
 
   hold(id: string, backMs: number): void {
-    const window = { startNs: this.rig.nowNs - BigInt(backMs) * MS, endNs: this.rig.nowNs, bootId: `boot-${this.boot}` };
+    const window = {
+      startNs: this.rig.nowNs - BigInt(backMs) * MS,
+      endNs: this.rig.nowNs,
+      bootId: `boot-${this.boot}`,
+    };
     this.rig.builder.flushAll();
     this.commit();
     this.rig.ring.hold(id, window.startNs, window.endNs);
