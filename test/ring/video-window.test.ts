@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { readRecord, viewOf } from "../../src/ring/message-record.ts";
 import { bodyOf, type WindowQuery, windowChunks } from "../../src/ring/window.ts";
+import { lacks } from "../support/needs.ts";
 import { accessUnits, FRAME_HZ, KEY_DISTANCE } from "../support/video.ts";
 import { CAMERA, LIGHT, MS, type Rig, START_NS } from "./ring-rig.ts";
 import { decoder, frameAt, JPEG, record, sendFrame, VIDEO } from "./video-rig.ts";
@@ -103,7 +104,7 @@ const ffmpeg = spawnSync("ffmpeg", ["-version"]).status === 0;
 
 test.each(["h264", "hevc"] as const)(
   "what an episode has of %s decodes from its first frame on without a word of complaint",
-  { skip: !ffmpeg },
+  { skip: lacks(ffmpeg) },
   (codec) => {
     using rig = record(codec, {}, 33, 45);
     const decode = (units: readonly Uint8Array[]) =>
