@@ -2,7 +2,7 @@
  * `journal.db` from format 1 to format 2. **Not released yet: whoever needs another change of these tables adds it here.**
  */
 import { createBootTables } from "../ring/boot-clocks.ts";
-import { createChannelCopy } from "../ring/channel-copy.ts";
+import { createChannelCopy } from "../ring/ring-channels.ts";
 import type { Db } from "../store/database.ts";
 import { createWearTables } from "../store/flash-wear.ts";
 

@@ -5,7 +5,7 @@
  * `value.ts`. The list knows its bytes but not its bound, and counts nothing: whoever takes a chunk out answers for
  * it. Nothing here survives the process.
  */
-import { earliest } from "../std/nanoseconds.ts";
+import { earliestOf } from "../std/nanoseconds.ts";
 import { type PackedChunk, touches } from "./packed-chunk.ts";
 import { compareUrgency, compareWorth, LIGHT_RANK, type Worth } from "./value.ts";
 
@@ -32,8 +32,7 @@ export class Backlog {
 
   /** Where the oldest chunk starts. */
   get oldestNs(): bigint | undefined {
-    const [first, ...others] = this.#entries.map(({ chunk }) => chunk.startNs);
-    return first === undefined ? undefined : others.reduce(earliest, first);
+    return earliestOf(this.#entries.map(({ chunk }) => chunk.startNs));
   }
 
   /** Of the payloads of rank 0. */

@@ -21,7 +21,6 @@ import { latest } from "../std/nanoseconds.ts";
 import { DamagedDatabase } from "../store/damaged-database.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
-import { readChannelCopy, readChannelStarts } from "./channel-copy.ts";
 import {
   type ChunkTable,
   headerOf,
@@ -32,6 +31,7 @@ import {
 } from "./chunk-table.ts";
 import { accountedAmount } from "./packed-chunk.ts";
 import type { Retention } from "./retention.ts";
+import { readChannelCopy, readChannelStarts } from "./ring-channels.ts";
 import { DAMAGED_FILE, inJournal } from "./ring-file.ts";
 import type { RingLedger, TopicAmount } from "./ring-ledger.ts";
 import type { SegmentFiles } from "./segment-files.ts";

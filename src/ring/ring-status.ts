@@ -1,4 +1,8 @@
 /** What the ring says of itself. */
+import type { TopicClass } from "../model/topic-class.ts";
+import type { DiskTier } from "./disk-tier.ts";
+import { forecastReach } from "./forecast.ts";
+import type { MemoryTier } from "./memory-tier.ts";
 import type { ClassPace } from "./pace.ts";
 
 export type ClassStatus = {
@@ -45,3 +49,31 @@ export type CommitResult = {
   /** Of a commit that is not durable. */
   readonly reason: string | undefined;
 };
+
+export function classStatuses(classes: readonly TopicClass[], disk: DiskTier, memory: MemoryTier): ClassStatus[] {
+  const forecast = forecastOf(classes, disk);
+  const shifts = disk.shiftsToPresent();
+  const edgeOf = (className: string, isOldest: boolean) => {
+    const edge = disk.chunks.edgeOf(className, isOldest);
+    return edge === undefined ? undefined : edge.startNs + (shifts.get(edge.boot) ?? 0n);
+  };
+  return classes.map(({ name, rank, tier }) => {
+    const { chunks, bytes } = disk.chunks.totals.get(name) ?? { chunks: 0, bytes: 0 };
+    return {
+      ...{ className: name, rank, tier, chunks, diskBytes: bytes },
+      ...{ oldestNs: edgeOf(name, true), newestNs: edgeOf(name, false) },
+      ...{ memoryBytes: memory.bytesOf(name), memoryOldestNs: memory.oldestNsOf(name) },
+      ...disk.pace.of(name),
+      forecastMs: forecast.get(name),
+    };
+  });
+}
+
+function forecastOf(topicClasses: readonly TopicClass[], { space, pace, chunks }: DiskTier): Map<string, number> {
+  const classes = topicClasses.map(({ name, rank, diskBytesMax, diskMsMax, diskShareMax }) => ({
+    ...{ name, rank, bytesPerS: pace.of(name).bytesPerS ?? 0 },
+    ...{ bytesMax: diskBytesMax, msMax: diskMsMax, shareMax: diskShareMax },
+  }));
+  const chunkBytes = [...chunks.totals.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  return forecastReach(classes, space.capacityFor(chunkBytes));
+}
