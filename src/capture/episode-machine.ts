@@ -18,7 +18,7 @@
  *   Rules without `recovered_when` report none; there a firing again after clearing says that the robot tried in
  *   between, and so does a clearing that lasts.
  */
-import type { Episode, EpisodeFiring, Outcome, Segment } from "../model/episode.ts";
+import { type Episode, type EpisodeFiring, type Outcome, type Segment, UNSAID } from "../model/episode.ts";
 import type { CapturePolicy, EpisodeKind, RuleEvent } from "../model/rule-event.ts";
 import { unreachable } from "../std/assert.ts";
 import { earliest, latest, nsOfMs } from "../std/nanoseconds.ts";
@@ -413,7 +413,7 @@ function toEpisode(open: OpenEpisode, endNs: bigint): Episode {
     labels,
     note,
   };
-  return { ...known, isInterrupted: false, completeness: [] };
+  return { ...known, ...UNSAID, isInterrupted: false, completeness: [] };
 }
 
 /** Tiles the window; a cut of no length is no segment, and recoveries are numbered as they remain. */
@@ -437,11 +437,11 @@ function cut(cuts: readonly Cut[], kind: Segment["kind"], atNs: bigint): readonl
 }
 
 function firingOf({ rule, detector, topic, atNs, values }: RuleEvent & { kind: "firing" }): EpisodeFiring {
-  return { rule, detector, topic, atNs, values };
+  return { rule, ruleVersion: undefined, detector, topic, atNs, values };
 }
 
 function manualFiring(input: ManualCapture): EpisodeFiring {
-  return { rule: MANUAL_RULE, detector: undefined, topic: "", atNs: input.atNs, values: {} };
+  return { rule: MANUAL_RULE, ruleVersion: undefined, detector: undefined, topic: "", atNs: input.atNs, values: {} };
 }
 
 function manualPolicy({ preRollMs, postRollMs, labels }: ManualCapture): CapturePolicy {

@@ -4,7 +4,7 @@
  *
  * States of a row: `open` → `sealed` (waits for its batch files) → `batched` (the files are durable, the hold is gone).
  */
-import type { Episode, Outcome } from "../model/episode.ts";
+import { type Episode, type Outcome, UNSAID } from "../model/episode.ts";
 import { assert } from "../std/assert.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
@@ -133,12 +133,12 @@ function formatEpisode(episode: Episode): string {
 }
 
 function parseRow(row: unknown): StoredEpisode {
-  const episode: Episode = JSON.parse(textOf(row, "body"), (key, value) =>
+  const said: Episode = JSON.parse(textOf(row, "body"), (key, value) =>
     key.endsWith("Ns") && typeof value === "string" && /^-?\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value,
   );
   const state = textOf(row, "state");
   assert(state === "open" || state === "sealed" || state === "batched", "an episode's row has a known state");
-  return { episode, state };
+  return { episode: { ...UNSAID, ...said }, state };
 }
 
 const parseEdit = (text: string): EpisodeEdit => JSON.parse(text);

@@ -2,6 +2,35 @@ import type { EpisodeKind, FiringValue } from "./rule-event.ts";
 
 export type Outcome = "recovered" | "failed" | "operator_took_over" | "succeeded" | "unknown";
 
+/**
+ * What decided an outcome. `recovery_seen`: the rule's `recovered_when`, or its detector, saw it. `stayed_clear`: the
+ * condition ended (at `atNs`) and stayed away for `clear_ms`. `end_seen`: a task's end. `cannot_tell`: no rule of the
+ * episode can tell recovery. `max_ms`, `split`, `interrupted`: it ended before anything decided.
+ */
+export const EVIDENCE_KINDS = [
+  ...(["recovery_seen", "stayed_clear", "end_seen", "gave_up", "recovery_timeout", "took_over", "operator"] as const),
+  ...(["cannot_tell", "max_ms", "split", "interrupted"] as const),
+] as const;
+export type EvidenceKind = (typeof EVIDENCE_KINDS)[number];
+
+export type OutcomeEvidence = {
+  readonly kind: EvidenceKind;
+  readonly outcome: Outcome;
+  /** Whose word it is; empty: a person's. */
+  readonly rule: string;
+  readonly atNs: bigint;
+  /** What was read, or for how long it was waited. */
+  readonly values: Readonly<Record<string, FiringValue>>;
+};
+
+/** An earlier episode that this one belongs with: its rule fired there too, or this one's firing cut it off. */
+export type EpisodeLink = {
+  readonly id: string;
+  readonly kind: "same_failure" | "continues";
+  /** From its end to this one's first firing. */
+  readonly afterMs: number;
+};
+
 export type Segment = {
   readonly kind: "before" | "failure" | "recovery" | "after";
   /** Of a recovery: which attempt, from 1. */
@@ -12,6 +41,8 @@ export type Segment = {
 
 export type EpisodeFiring = {
   readonly rule: string;
+  /** Of what the rule said when it fired; undefined: a person's firing, or older than this field. */
+  readonly ruleVersion: string | undefined;
   readonly detector: string | undefined;
   readonly topic: string;
   readonly atNs: bigint;
@@ -29,6 +60,13 @@ export type Episode = {
   readonly startNs: bigint;
   readonly endNs: bigint;
   readonly outcome: Outcome;
+  /** Every decision in its order; the last one made the outcome. Empty: nothing has decided yet, or it is older. */
+  readonly evidence: readonly OutcomeEvidence[];
+  /** From the first failure to the recovery; undefined where none was seen. */
+  readonly timeToRecoverMs: number | undefined;
+  readonly linkedTo: EpisodeLink | undefined;
+  /** Globs of what it keeps. */
+  readonly topics: readonly string[];
   /** Tries at the task within the episode, the failed one included: 1 + recovery attempts. */
   readonly attempts: number;
   readonly firings: readonly EpisodeFiring[];
@@ -39,6 +77,11 @@ export type Episode = {
   readonly isInterrupted: boolean;
   readonly completeness: readonly TopicCompleteness[];
 };
+
+/** What rows of earlier versions do not say. */
+export const UNSAID = {
+  ...{ evidence: [], timeToRecoverMs: undefined, linkedTo: undefined, topics: ["**"] },
+} as const satisfies Partial<Episode>;
 
 /** Per topic of an episode: what was asked, what is there, what is missing and why. */
 export type TopicCompleteness = {

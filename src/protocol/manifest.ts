@@ -9,7 +9,7 @@ import { z } from "zod";
 import type { FileAccounting } from "../model/accounting.ts";
 import type { BatchKind } from "../model/batch.ts";
 import type { ClockWords } from "../model/boot-clock.ts";
-import type { Episode } from "../model/episode.ts";
+import { type Episode, EVIDENCE_KINDS } from "../model/episode.ts";
 import { describeError, Fault } from "../std/fault.ts";
 import { formatTimeNs, toWire } from "../std/wire.ts";
 
@@ -95,6 +95,8 @@ const instant = z
   .transform(parseTimeNs);
 const count = z.number().int().min(0);
 const words = z.record(z.string(), z.string());
+const values = z.record(z.string(), z.union([z.number(), z.string(), z.boolean()]));
+const outcome = z.enum(["recovered", "failed", "operator_took_over", "succeeded", "unknown"]);
 
 const segment = z
   .object({
@@ -108,12 +110,23 @@ const segment = z
 const firing = z
   .object({
     rule: z.string(),
+    rule_version: z.string().optional(),
     detector: z.string().optional(),
     topic: z.string(),
     at_time: instant,
-    values: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
+    values,
   })
-  .transform(({ rule, detector, topic, at_time, values }) => ({ rule, detector, topic, atNs: at_time, values }));
+  .transform(({ rule, rule_version, detector, topic, at_time, values }) => ({
+    ...{ rule, ruleVersion: rule_version, detector, topic, atNs: at_time, values },
+  }));
+
+const evidence = z
+  .object({ kind: z.enum(EVIDENCE_KINDS), outcome, rule: z.string(), at_time: instant, values })
+  .transform(({ at_time, ...same }) => ({ ...same, atNs: at_time }));
+
+const link = z
+  .object({ id: z.string(), kind: z.enum(["same_failure", "continues"]), after_ms: z.number() })
+  .transform(({ after_ms, ...same }) => ({ ...same, afterMs: after_ms }));
 
 const gap = z
   .object({ start_time: instant, end_time: instant, reason: z.string() })
@@ -144,7 +157,12 @@ const episodeFromWire = z
     priority: z.number(),
     start_time: instant,
     end_time: instant,
-    outcome: z.enum(["recovered", "failed", "operator_took_over", "succeeded", "unknown"]),
+    outcome,
+    // Optional: manifests of earlier versions have none of these.
+    evidence: z.array(evidence).default([]),
+    time_to_recover_ms: z.number().optional(),
+    linked_to: link.optional(),
+    topics: z.array(z.string()).default(["**"]),
     attempts: count,
     firings: z.array(firing),
     segments: z.array(segment),
@@ -153,8 +171,9 @@ const episodeFromWire = z
     is_interrupted: z.boolean(),
     completeness: z.array(completeness),
   })
-  .transform(({ boot_id, start_time, end_time, is_interrupted, ...same }) => ({
+  .transform(({ boot_id, start_time, end_time, is_interrupted, time_to_recover_ms, linked_to, ...same }) => ({
     ...{ ...same, bootId: boot_id, startNs: start_time, endNs: end_time, isInterrupted: is_interrupted },
+    ...{ timeToRecoverMs: time_to_recover_ms, linkedTo: linked_to },
   }));
 
 const number = z.number();

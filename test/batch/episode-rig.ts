@@ -8,7 +8,7 @@ import {
   writeEpisodeBatches,
 } from "../../src/batch/episode-batches.ts";
 import type { Channel } from "../../src/model/channel.ts";
-import type { Episode } from "../../src/model/episode.ts";
+import { type Episode, UNSAID } from "../../src/model/episode.ts";
 import { parseManifest } from "../../src/protocol/manifest.ts";
 import { CAMERA, channel, LIGHT, noise, Rig, type Sent, START_NS } from "../ring/ring-rig.ts";
 
@@ -35,7 +35,16 @@ export const EPISODE: Episode = {
   endNs: at(15),
   outcome: "recovered",
   attempts: 2,
-  firings: [{ rule: "lost_grasp", detector: "grasp", topic: "/joint_states", atNs: at(10), values: { gapM: 0.004 } }],
+  firings: [
+    {
+      rule: "lost_grasp",
+      ruleVersion: undefined,
+      detector: "grasp",
+      topic: "/joint_states",
+      atNs: at(10),
+      values: { gapM: 0.004 },
+    },
+  ],
   segments: [
     { kind: "before", attempt: undefined, startNs: at(5), endNs: at(10) },
     { kind: "failure", attempt: undefined, startNs: at(10), endNs: at(11) },
@@ -46,6 +55,7 @@ export const EPISODE: Episode = {
   note: "",
   isInterrupted: false,
   completeness: [],
+  ...UNSAID,
 };
 
 const ROBOT = { id: "arm-7", site: "lab", embodiment: "arm", labels: { ownerTeam: "red" } };

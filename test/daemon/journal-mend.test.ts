@@ -9,7 +9,7 @@ import { batchFolder, makeDataFolder, openJournal } from "../../src/daemon/journ
 import { openSoundJournal } from "../../src/daemon/journal-mend.ts";
 import { readLosses } from "../../src/ledger/ledger.ts";
 import type { Batch } from "../../src/model/batch.ts";
-import type { Episode } from "../../src/model/episode.ts";
+import { type Episode, UNSAID } from "../../src/model/episode.ts";
 import { formatManifest } from "../../src/protocol/manifest.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
@@ -28,7 +28,7 @@ afterEach(() => removeFolder(join(folder, "..")));
 const episode: Episode = {
   ...{ id: EPISODE, bootId: "boot-1", kind: "failure", rule: "slip", priority: 50, outcome: "recovered", attempts: 1 },
   ...{ startNs: NOW_NS - 10n ** 10n, endNs: NOW_NS, firings: [], segments: [], labels: {}, note: "" },
-  ...{ isInterrupted: false, completeness: [] },
+  ...{ isInterrupted: false, completeness: [], ...UNSAID },
 };
 
 /** An episode's files as the reader thread leaves them, and one whose manifest went home already. */

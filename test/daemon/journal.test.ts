@@ -4,7 +4,7 @@ import { BatchStore } from "../../src/batch/batch-store.ts";
 import { EpisodeTable } from "../../src/capture/episode-table.ts";
 import { batchFolder, forgetOldEpisodes, makeDataFolder, openJournal } from "../../src/daemon/journal.ts";
 import type { Batch } from "../../src/model/batch.ts";
-import type { Episode } from "../../src/model/episode.ts";
+import { type Episode, UNSAID } from "../../src/model/episode.ts";
 import type { Db } from "../../src/store/database.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
@@ -26,6 +26,7 @@ function addEpisode(index: number, states: readonly Batch["state"][]): void {
   const episode: Episode = {
     ...{ id, bootId: "boot", kind: "failure", rule: "r", priority: 1, startNs: 0n, endNs: 1n, outcome: "unknown" },
     ...{ attempts: 1, firings: [], segments: [], labels: {}, note: "", isInterrupted: false, completeness: [] },
+    ...UNSAID,
   };
   const table = new EpisodeTable(journal);
   table.write(episode, "batched");

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Episode, Outcome } from "../../src/model/episode.ts";
+import { type Episode, type Outcome, UNSAID } from "../../src/model/episode.ts";
 import { formatManifest, type Manifest } from "../../src/protocol/manifest.ts";
 import { type Answer, ReceiverFixture, sendHttp, testBatch } from "../support/receiver-fixture.ts";
 
@@ -22,6 +22,7 @@ function manifest(id: string, rule: string, outcome: Outcome, startNs: bigint, b
   const episode: Episode = {
     ...{ id, bootId: "boot-1", kind: "failure", rule, priority: 5, startNs, endNs: startNs + 20_000_000_000n, outcome },
     ...{ attempts: 2, firings: [], segments: [], labels: {}, note: "", isInterrupted: false, completeness: [] },
+    ...UNSAID,
   };
   const common = {
     mediaType: "application/mcap",
