@@ -8,13 +8,14 @@
 import type { Channel } from "../model/channel.ts";
 import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
 import type { Log } from "../telemetry/log.ts";
-import { type BoundRule, disabledStatus, openRule, type RuleStatus } from "./bound-rule.ts";
+import { type BoundRule, openRule } from "./bound-rule.ts";
 import { Feed } from "./feed.ts";
 import type { Rule } from "./rule.ts";
 import { RuleClock } from "./rule-clock.ts";
+import { disabledStatus, type RuleStatus } from "./rule-report.ts";
 import type { FieldAccess } from "./seams.ts";
 
-export type { RuleStatus } from "./bound-rule.ts";
+export type { RuleStatus } from "./rule-report.ts";
 
 export type TriggerDeps = {
   readonly fields: FieldAccess;
