@@ -123,8 +123,10 @@ function apply(
   switch (input.kind) {
     case "tick":
       return open;
-    case "firing":
-      return fire(open, firingOf(input), context.policyOf(input.rule), "", context, commands);
+    case "firing": {
+      const policy = context.policyOf(input.rule);
+      return policy.isDryRun ? open : fire(open, firingOf(input), policy, input.note ?? "", context, commands);
+    }
     case "manual":
       return fire(open, manualFiring(input), manualPolicy(input), input.note, context, commands);
     case "cleared":
@@ -446,7 +448,7 @@ function manualFiring(input: ManualCapture): EpisodeFiring {
 
 function manualPolicy({ preRollMs, postRollMs, labels }: ManualCapture): CapturePolicy {
   return {
-    rule: MANUAL_RULE,
+    ...{ rule: MANUAL_RULE, version: "", isDryRun: false, topics: ALL_TOPICS },
     kind: "manual",
     ...{ preRollMs, postRollMs, maxMs: preRollMs + postRollMs, labels },
     onOverlap: "extend",

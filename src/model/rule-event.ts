@@ -11,6 +11,8 @@ export type RuleEvent =
       readonly topic: string;
       readonly atNs: bigint;
       readonly values: Readonly<Record<string, FiringValue>>;
+      /** A person's words, where a person fired; they become the episode's note. */
+      readonly note?: string;
     }
   /** The rule's condition ended (after its hysteresis). */
   | { readonly kind: "cleared"; readonly rule: string; readonly atNs: bigint }
@@ -26,7 +28,11 @@ export type RuleEvent =
 /** What capture must know of a rule. */
 export type CapturePolicy = {
   readonly rule: string;
+  /** A short hash of what the rule means: the same after a change of description, place or spacing. */
+  readonly version: string;
   readonly kind: EpisodeKind;
+  /** Judged and counted, but it opens no episode and says nothing about an open one. */
+  readonly isDryRun: boolean;
   readonly preRollMs: number;
   readonly postRollMs: number;
   readonly maxMs: number;
@@ -39,6 +45,8 @@ export type CapturePolicy = {
   readonly recoveryTimeoutMs: number;
   readonly priority: number;
   readonly labels: Readonly<Record<string, string>>;
+  /** Topic globs that the episode keeps; latched topics are kept whatever they say. */
+  readonly topics: readonly string[];
   /** Topic globs to subscribe only while the episode is open. */
   readonly onDemand: readonly string[];
 };

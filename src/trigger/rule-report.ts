@@ -48,6 +48,7 @@ export class RuleReport {
   }
 
   tell(kind: Exclude<RuleEvent["kind"], "firing">, atNs: bigint): void {
+    if (this.#rule.policy.isDryRun) return; // it says nothing about the episodes of others
     this.#onEvent({ kind, rule: this.#rule.name, atNs });
   }
 

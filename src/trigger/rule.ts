@@ -10,6 +10,7 @@
  * ```
  * A finding names file, line, column, what is wrong and how to mend it; one bad rule makes the whole file bad.
  */
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { CapturePolicy, EpisodeKind } from "../model/rule-event.ts";
 import type { Fault } from "../std/fault.ts";
@@ -60,6 +61,7 @@ const ruleSchema = z.strictObject({
   description: z.string().optional(),
   kind: z.enum(["failure", "span", "sample", "manual"]).default("failure"),
   enabled: z.boolean().default(true),
+  dry_run: z.boolean().default(false),
   inputs: z.record(z.string().regex(/^[A-Za-z_]\w*$/, "an input's name is a word"), inputSchema).default({}),
   when: z.string().min(1).optional(),
   detector: z.string().optional(),
@@ -78,6 +80,7 @@ const ruleSchema = z.strictObject({
   attempt_when: z.string().min(1).optional(),
   took_over_when: z.string().min(1).optional(),
   on_overlap: z.enum(["extend", "split", "ignore"]).default("extend"),
+  topics: z.array(z.string()).min(1).default(["**"]),
   on_demand: z.array(z.string()).default(["**"]),
   priority: z.number().int().min(0).max(100).default(50),
   labels: z.record(z.string(), z.string()).default({}),
@@ -166,14 +169,17 @@ function toRule(name: string, rule: RuleText, reading: Reading): Rule {
     recoveredWhen: isWord ? undefined : expression("recovered_when"),
     attemptWhen: expression("attempt_when"),
     tookOverWhen: expression("took_over_when"),
-    policy: toPolicy(name, rule, detector),
+    policy: toPolicy(name, rule, condition),
   };
 }
 
-function toPolicy(name: string, rule: RuleText, detector: DetectorKind | undefined): CapturePolicy {
+function toPolicy(name: string, rule: RuleText, condition: Rule["condition"]): CapturePolicy {
+  const detector = condition.kind === "detector" ? condition.detector : undefined;
   const word = rule.recovered_when ?? detector?.recoversWhen ?? "cleared";
   return {
     rule: name,
+    version: versionOf(rule, condition),
+    isDryRun: rule.dry_run,
     kind: rule.kind satisfies EpisodeKind,
     preRollMs: rule.pre_roll_ms,
     postRollMs: rule.post_roll_ms,
@@ -184,8 +190,35 @@ function toPolicy(name: string, rule: RuleText, detector: DetectorKind | undefin
     recoveryTimeoutMs: rule.recovery_timeout_ms,
     priority: rule.priority,
     labels: rule.labels,
+    topics: rule.topics,
     onDemand: rule.on_demand,
   };
+}
+
+/**
+ * What decides when the rule fires and what it keeps, hashed: 8 hex digits of SHA-256. Two rules that differ only in
+ * description, spacing, order of keys, or in saying a default, are the same version.
+ */
+function versionOf(rule: RuleText, condition: Rule["condition"]): string {
+  const { description: _, enabled: __, ...meaning } = rule;
+  const parameters = condition.kind === "detector" ? condition.parameters : {};
+  const text = JSON.stringify({ ...meaning, parameters }, (_key, value: unknown) =>
+    typeof value === "string" ? withoutSpacing(value) : isRecord(value) ? sortKeys(value) : value,
+  );
+  return createHash("sha256").update(text).digest("hex").slice(0, 8);
+}
+
+/** Spaces between quotes stay. */
+function withoutSpacing(text: string): string {
+  return text.replace(/("[^"]*"|'[^']*')|\s+/g, (_match, quoted?: string) => quoted ?? "");
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function sortKeys(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function toInputs(rule: RuleText, { at, findings }: Reading): Map<string, InputSpec> {

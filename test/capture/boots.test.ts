@@ -19,6 +19,7 @@ const S = 1000n * MS;
 /** Both boots begin there: no clock was ever set. */
 const POWER_ON_NS = 10n * S;
 const POLICY: CapturePolicy = {
+  ...{ version: "1", isDryRun: false, topics: ["**"] },
   ...{ rule: "drop", kind: "failure", preRollMs: 30_000, postRollMs: 10_000, maxMs: 60_000, onOverlap: "extend" },
   ...{ recoversWhen: "never", recoveredAfterClearMs: 0, recoveryTimeoutMs: 0, priority: 90, labels: {}, onDemand: [] },
 };

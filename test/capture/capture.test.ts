@@ -12,7 +12,7 @@ import { silentLog } from "../../src/telemetry/log.ts";
 const at = (seconds: number): bigint => 1_800_000_000_000_000_000n + BigInt(Math.round(seconds * 1e9));
 
 const POLICY: CapturePolicy = {
-  rule: "drop",
+  ...{ rule: "drop", version: "1", isDryRun: false, topics: ["**"] },
   kind: "failure",
   preRollMs: 10_000,
   postRollMs: 5000,

@@ -17,6 +17,7 @@ const at = (seconds: number): bigint => BigInt(Math.round(seconds * 1e9));
 function policy(rule: string, changes: Partial<CapturePolicy> = {}): CapturePolicy {
   return {
     rule,
+    ...{ version: "1", isDryRun: false, topics: ["**"] },
     kind: "failure",
     preRollMs: 10_000,
     postRollMs: 5000,
@@ -271,6 +272,18 @@ test("a rule that ignores overlaps is only counted while an episode is open", ()
   const { closed, commands } = run([firing("drop", 100), firing("ignored", 101), firing("ignored", 300)]);
   expect(closed.map((episode) => episode.firings.map(({ rule }) => rule))).toEqual([["drop"], ["ignored"]]);
   expect(commands).toContainEqual({ kind: "ignored", rule: "ignored", atNs: at(101) });
+});
+
+test("a rule on trial opens no episode and joins none", () => {
+  const context = contextOf([policy("dry", { isDryRun: true }), policy("drop")]);
+  expect(stepMachine(idleMachine, firing("dry", 100), context)).toEqual({ state: idleMachine, commands: [] });
+  const { state } = stepMachine(idleMachine, firing("drop", 101), context);
+  expect(stepMachine(state, firing("dry", 102), context)).toEqual({ state, commands: [] });
+});
+
+test("a firing's words become the episode's note", () => {
+  const { closed } = run([{ ...firing("current", 100), note: "smells of smoke" }]);
+  expect(closed.map(({ note }) => note)).toEqual(["smells of smoke"]);
 });
 
 test("a firing whose post-roll no longer fits opens the next episode, so that it has one", () => {

@@ -14,6 +14,7 @@ const IMAGE = channel(2, "/camera", "camera");
 const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0 });
 const RULE = "drop";
 const POLICY: CapturePolicy = {
+  ...{ version: "1", isDryRun: false, topics: ["**"] },
   ...{ rule: RULE, kind: "failure", preRollMs: 2000, postRollMs: 10_000, maxMs: 60_000, onOverlap: "extend" },
   ...{ recoversWhen: "never", recoveredAfterClearMs: 0, recoveryTimeoutMs: 0, priority: 90, labels: {}, onDemand: [] },
 };

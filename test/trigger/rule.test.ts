@@ -45,6 +45,22 @@ test("who says how a robot recovers: the rule, else its detector, else the end o
   expect(of("    inputs: {j: /j}\n    when: j.x > 1\n    recovered_when: j.x < 0\n")).toBe("explicit");
 });
 
+test("a rule's version is the hash of its meaning, not of its text", () => {
+  const of = (body: string) => parseRules("r.yaml", `rules:\n  a:\n    inputs: {j: /j}\n${body}`)[0]?.policy.version;
+  const version = of('    when: j.x["a b"] > 1\n');
+  expect(version).toMatch(/^[0-9a-f]{8}$/);
+  expect(of('    when: j.x["a b"]>1\n    description: said otherwise\n    for_ms: 0\n')).toBe(version);
+  for (const other of ['j.x["ab"] > 1', 'j.x["a b"] > 1.0000000001', 'j.x["a b"] >= 1'])
+    expect(of(`    when: ${other}\n`)).not.toBe(version);
+  expect(of('    when: j.x["a b"] > 1\n    pre_roll_ms: 5\n')).not.toBe(version);
+});
+
+test("the defaults of a detector are part of the version", () => {
+  const of = (body: string) => parseRules("r.yaml", `rules:\n  a: {detector: fall${body}}\n`)[0]?.policy.version;
+  expect(of(", parameters: {tilt_deg: 50}")).toBe(of(""));
+  expect(of(", parameters: {tilt_deg: 51}")).not.toBe(of(""));
+});
+
 const RULE = (body: string) => `rules:\n  hot:\n    inputs: {j: /joint_states}\n${body}`;
 
 test.each<[string, string, string, string]>([
