@@ -72,7 +72,7 @@ function run(inputs: readonly MachineInput[], endSeconds = 1000): Run {
   return { commands, closed: commands.flatMap((command) => (command.kind === "closed" ? [command.episode] : [])) };
 }
 
-const firing = (rule: string, seconds: number): RuleEvent => ({
+const firing = (rule: string, seconds: number): Extract<RuleEvent, { kind: "firing" }> => ({
   kind: "firing",
   rule,
   detector: undefined,
