@@ -1,8 +1,9 @@
 /**
  * The demo robot without a bridge and without waiting: a recording and the truth about it.
  *
- * Writes `<name>.mcap` (ROS 2 CDR, lz4 chunks) and `<name>.truth.json`. The run ends when the task that is under way
- * at `seconds` has ended, so every task of the truth is whole. The same options give the same bytes.
+ * `simulate` gives the messages as they happen, `recordHeadless` writes them as `<name>.mcap` (ROS 2 CDR, lz4 chunks)
+ * beside `<name>.truth.json`. The run ends when the task that is under way at `seconds` has ended, so every task of
+ * the truth is whole. The same options give the same bytes.
  */
 
 import { once } from "node:events";
@@ -11,21 +12,26 @@ import { join } from "node:path";
 import { McapWriter } from "@mcap/core";
 import { compressFrameSync } from "lz4-napi";
 import { CameraRig } from "./camera-rig.ts";
-import { BELIEF_TOPICS, type TopicName } from "./messages.ts";
+import { BELIEF_TOPICS, type DemoTopic, type TopicName } from "./messages.ts";
 import { DemoRobot, type StoryEvent } from "./robot.ts";
 import { Simulation } from "./simulation.ts";
 import { type TaskTruth, truthToWire } from "./truth.ts";
+import type { Mix } from "./variation.ts";
 
-export type HeadlessOptions = {
+export type SimulationOptions = {
   readonly seed: number;
   readonly seconds: number;
-  readonly folder: string;
-  /** File name without ending. */
-  readonly name: string;
   /** Leaves out what the controller believes: `/diagnostics`, `/rosout`, `/task/state`. */
   readonly isBeliefHidden: boolean;
   /** Draws the cameras' pictures; without it the camera topics stay empty. */
   readonly cameras: boolean;
+  readonly mix?: Mix;
+};
+
+export type HeadlessOptions = SimulationOptions & {
+  readonly folder: string;
+  /** File name without ending. */
+  readonly name: string;
 };
 
 export type HeadlessResult = {
@@ -36,8 +42,19 @@ export type HeadlessResult = {
   readonly story: readonly StoryEvent[];
 };
 
+export type SimulatedMessage = { readonly topic: TopicName; readonly bytes: Uint8Array; readonly stampNs: bigint };
+
+export type SimulatedRun = {
+  readonly topics: readonly DemoTopic[];
+  /** Once, in the order of their stamps; `story` grows with them. */
+  readonly messages: AsyncIterable<readonly SimulatedMessage[]>;
+  readonly story: readonly StoryEvent[];
+  /** Simulated seconds so far. */
+  readonly timeS: () => number;
+};
+
 /** Simulated second 0 of every recording. */
-const START_NS = 1_767_312_000_000_000_000n; // 2026-01-02T00:00:00Z
+export const START_NS = 1_767_312_000_000_000_000n; // 2026-01-02T00:00:00Z
 /** Simulated time between two visits to the file. */
 const SLICE_S = 0.5;
 /** What is recorded after the last task: long enough to see that a robot that gave up does not try again. */
@@ -45,55 +62,61 @@ const TAIL_S = 10;
 /** No task takes longer; if one does, the recording ends without it. */
 const TASK_S_MAX = 60;
 
-type Pending = { readonly topic: TopicName; readonly bytes: Uint8Array; readonly stampNs: bigint };
-
-export async function recordHeadless(options: HeadlessOptions): Promise<HeadlessResult> {
-  mkdirSync(options.folder, { recursive: true });
-  const recordingPath = join(options.folder, `${options.name}.mcap`);
-  const truthPath = join(options.folder, `${options.name}.truth.json`);
+export async function simulate(options: SimulationOptions): Promise<SimulatedRun> {
   const story: StoryEvent[] = [];
-  const pending: Pending[] = [];
+  const pending: SimulatedMessage[] = [];
   const robot = DemoRobot.open(
-    { seed: options.seed, startNs: START_NS },
+    { seed: options.seed, startNs: START_NS, mix: options.mix ?? "everyday" },
     {
       onMessage: (topic, bytes, stampNs) => pending.push({ topic, bytes, stampNs }),
       onStory: (event) => story.push(event),
     },
     await Simulation.open(),
   );
-  const file = await RecordingFile.open(recordingPath, robot, options.isBeliefHidden ? BELIEF_TOPICS : []);
+  const hidden = options.isBeliefHidden ? BELIEF_TOPICS : [];
   const rig = options.cameras ? CameraRig.open(robot, Number.POSITIVE_INFINITY) : undefined;
-  await runSlices(robot, rig, options.seconds, async () => {
-    await rig?.settle();
-    await file.append(pending.splice(0).sort((a, b) => Number(a.stampNs - b.stampNs)));
-  });
-  await file.close();
-  const tasks = story.flatMap((event) => (event.kind === "task_ended" ? [event.truth] : []));
-  const wire = { seed: options.seed, start_time_ns: `${START_NS}`, duration_s: robot.timeS };
-  writeFileSync(truthPath, `${JSON.stringify({ ...wire, tasks: tasks.map(truthToWire) }, undefined, 1)}\n`);
-  return { recordingPath, truthPath, durationS: robot.timeS, tasks, story };
-}
-
-async function runSlices(
-  robot: DemoRobot,
-  rig: CameraRig | undefined,
-  seconds: number,
-  flush: () => Promise<void>,
-): Promise<void> {
-  const runUntil = async (isOver: () => boolean): Promise<void> => {
-    while (!isOver()) {
-      for (const endS = robot.timeS + SLICE_S; robot.timeS < endS; rig?.step()) robot.step();
-      await flush();
+  async function* messages(): AsyncGenerator<readonly SimulatedMessage[]> {
+    for (const endS of sliceEnds(robot, options.seconds)) {
+      for (; robot.timeS < endS; rig?.step()) robot.step();
+      await rig?.settle();
+      yield pending
+        .splice(0)
+        .filter(({ topic }) => !hidden.includes(topic))
+        .sort((a, b) => Number(a.stampNs - b.stampNs));
     }
-  };
-  await runUntil(() => robot.timeS >= seconds);
-  robot.acceptNoMoreTasks();
-  await runUntil(() => !robot.isBusy || robot.timeS > seconds + TASK_S_MAX);
-  const tailFromS = robot.timeS;
-  await runUntil(() => robot.timeS >= tailFromS + TAIL_S);
+  }
+  const topics = robot.topics.filter(({ topic }) => !hidden.includes(topic));
+  return { topics, messages: messages(), story, timeS: () => robot.timeS };
 }
 
-/** An MCAP file that takes the demo's topics but the hidden ones. */
+/** Until when to step next: for `seconds`, then to the end of the task under way, and a little longer. */
+function* sliceEnds(robot: DemoRobot, seconds: number): Generator<number> {
+  while (robot.timeS < seconds) yield robot.timeS + SLICE_S;
+  robot.acceptNoMoreTasks();
+  while (robot.isBusy && robot.timeS <= seconds + TASK_S_MAX) yield robot.timeS + SLICE_S;
+  for (const tailFromS = robot.timeS; robot.timeS < tailFromS + TAIL_S; ) yield robot.timeS + SLICE_S;
+}
+
+/** The tasks that ended so far. */
+export function tasksOf(story: readonly StoryEvent[]): readonly TaskTruth[] {
+  return story.flatMap((event) => (event.kind === "task_ended" ? [event.truth] : []));
+}
+
+export async function recordHeadless(options: HeadlessOptions): Promise<HeadlessResult> {
+  mkdirSync(options.folder, { recursive: true });
+  const recordingPath = join(options.folder, `${options.name}.mcap`);
+  const truthPath = join(options.folder, `${options.name}.truth.json`);
+  const { topics, messages, story, timeS } = await simulate(options);
+  const file = await RecordingFile.open(recordingPath, topics);
+  for await (const slice of messages) await file.append(slice);
+  await file.close();
+  const tasks = tasksOf(story);
+  const wire = { seed: options.seed, start_time_ns: `${START_NS}`, duration_s: timeS() };
+  writeFileSync(truthPath, `${JSON.stringify({ ...wire, tasks: tasks.map(truthToWire) }, undefined, 1)}\n`);
+  return { recordingPath, truthPath, durationS: timeS(), tasks, story };
+}
+
+/** An MCAP file of the demo's topics. */
 class RecordingFile {
   readonly #writer: McapWriter;
   readonly #stream: ReturnType<typeof createWriteStream>;
@@ -110,7 +133,7 @@ class RecordingFile {
     this.#channelsByTopic = channelsByTopic;
   }
 
-  static async open(path: string, robot: DemoRobot, hidden: readonly TopicName[]): Promise<RecordingFile> {
+  static async open(path: string, topics: readonly DemoTopic[]): Promise<RecordingFile> {
     const stream = createWriteStream(path);
     let position = 0n;
     const write = async (bytes: Uint8Array): Promise<void> => {
@@ -124,7 +147,7 @@ class RecordingFile {
     const writer = new McapWriter({ writable: { write, position: () => position }, compressChunk });
     await writer.start({ profile: "ros2", library: "lode demo" });
     const channelsByTopic = new Map<TopicName, number>();
-    for (const { topic, schemaName, schemaText } of robot.topics.filter((each) => !hidden.includes(each.topic))) {
+    for (const { topic, schemaName, schemaText } of topics) {
       const schema = { name: schemaName, encoding: "ros2msg", data: new TextEncoder().encode(schemaText) };
       const schemaId = await writer.registerSchema(schema);
       const channel = { topic, schemaId, messageEncoding: "cdr", metadata: new Map<string, string>() };
@@ -133,7 +156,7 @@ class RecordingFile {
     return new RecordingFile(writer, stream, channelsByTopic);
   }
 
-  async append(messages: readonly Pending[]): Promise<void> {
+  async append(messages: readonly SimulatedMessage[]): Promise<void> {
     for (const { topic, bytes, stampNs } of messages) {
       const channelId = this.#channelsByTopic.get(topic);
       if (channelId === undefined) continue;

@@ -81,7 +81,7 @@ class RobotThread {
       server.publish(publisher, bytes);
     };
     const robot = DemoRobot.open(
-      { seed: options.seed, startNs },
+      { seed: options.seed, startNs, mix: "everyday" },
       { onMessage: publish, onStory: (event) => this.#tell(event, startNs) },
       simulation,
     );

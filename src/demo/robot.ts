@@ -12,7 +12,7 @@ import { type MessageSink, RobotPublisher, type TaskBelief } from "./publisher.t
 import { Sensors } from "./sensors.ts";
 import { cupUprightness, type Push, type Simulation, type WorldState } from "./simulation.ts";
 import { type TaskTruth, type TruthEvent, TruthObserver } from "./truth.ts";
-import { drawConditions, drawPlace, type TaskConditions } from "./variation.ts";
+import { drawConditions, drawPlace, type Mix, type TaskConditions } from "./variation.ts";
 import { PHYSICS_HZ } from "./world.ts";
 
 /** What happens, for whoever tells or checks the story; times in seconds since the start. */
@@ -27,6 +27,7 @@ export type DemoRobotOptions = {
   readonly seed: number;
   /** The wall's time at simulated second 0, ns since the epoch. */
   readonly startNs: bigint;
+  readonly mix: Mix;
 };
 
 export type DemoRobotDeps = {
@@ -61,6 +62,7 @@ type Task = {
 export class DemoRobot {
   readonly topics: readonly DemoTopic[];
   readonly #startNs: bigint;
+  readonly #mix: Mix;
   readonly #deps: DemoRobotDeps;
   readonly #publisher: RobotPublisher;
   readonly #simulation: Simulation;
@@ -81,6 +83,7 @@ export class DemoRobot {
   private constructor(options: DemoRobotOptions, deps: DemoRobotDeps, simulation: Simulation) {
     this.topics = demoTopics();
     this.#startNs = options.startNs;
+    this.#mix = options.mix;
     this.#deps = deps;
     this.#publisher = new RobotPublisher(this.topics, deps.onMessage);
     this.#simulation = simulation;
@@ -187,7 +190,7 @@ export class DemoRobot {
   #startTask(): void {
     const state = this.#simulation.state();
     const cup = placeOf(state);
-    const conditions = drawConditions(this.#random, cup);
+    const conditions = drawConditions(this.#random, cup, this.#mix);
     this.#simulation.setCup(conditions.cup);
     const goal = drawPlace(this.#random, cup);
     this.#taskCount += 1;

@@ -37,8 +37,11 @@ const KINDS: readonly (readonly [kind: TaskConditions["kind"], share: number])[]
   ["oily", 2],
 ];
 
-export function drawConditions(random: Random, cup: Place): TaskConditions {
-  const kind = drawKind(random);
+/** What a robot meets: everything, or only cups that friction holds and nobody bumps into. */
+export type Mix = "everyday" | "nominal";
+
+export function drawConditions(random: Random, cup: Place, mix: Mix): TaskConditions {
+  const kind = mix === "nominal" ? "dry" : drawKind(random);
   const massKg = within(random, 0.22, 0.42);
   const gripForceN = within(random, 5, 8);
   const friction = (massKg * GRAVITY * drawGripMargin(kind, random)) / (2 * gripForceN);

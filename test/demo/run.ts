@@ -17,7 +17,7 @@ export async function runRobot(seed: number, seconds: number, onStep?: (state: W
   const messages: Run["messages"] = [];
   const story: StoryEvent[] = [];
   const robot = DemoRobot.open(
-    { seed, startNs: START_NS },
+    { seed, startNs: START_NS, mix: "everyday" },
     {
       onMessage: (topic, bytes, stampNs) => messages.push({ topic, bytes, stampNs }),
       onStory: (event) => story.push(event),
