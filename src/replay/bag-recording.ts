@@ -1,11 +1,14 @@
 /** ROS 1 bags, format 2.0, with chunks stored plain, bz2 or lz4, through @foxglove/rosbag. */
 import { type FileHandle, open } from "node:fs/promises";
 import { Bag } from "@foxglove/rosbag";
-import { loadDecompressHandlers } from "@mcap/support";
 import { Fault } from "../std/fault.ts";
+import { type ChunkPlace, chunksInOrder, unpackChunk } from "./chunk-order.ts";
 import { isLatchedQos } from "./latched-qos.ts";
-import { brokenRecording, nothingToServe, type RecordedMessage, type Recording } from "./recording.ts";
+import { nothingToServe, type RecordedMessage, type Recording, readings } from "./recording.ts";
 
+const NS_PER_S = 1_000_000_000n;
+
+type ChunkInfo = Bag["chunkInfos"][number];
 type BagTime = { readonly sec: number; readonly nsec: number };
 
 export async function openBag(path: string): Promise<Recording> {
@@ -38,7 +41,7 @@ async function readIndex(path: string, file: FileHandle): Promise<Recording> {
     endNs: bag.chunkInfos.map((chunk) => toNs(chunk.endTime)).reduce(most, toNs(bag.endTime)),
     messageCount: bag.chunkInfos.flatMap((chunk) => chunk.connections).reduce((sum, { count }) => sum + count, 0),
     problem: undefined,
-    messages: () => readMessages(path, file, indexByConnection),
+    ...readings(path, () => chunksInOrder(bag.chunkInfos.map((chunk) => placeOf(file, chunk, indexByConnection)))),
     [Symbol.asyncDispose]: () => file.close(),
   };
 }
@@ -51,14 +54,7 @@ async function openFile(path: string, file: FileHandle): Promise<Bag> {
     await file.read(bytes, 0, bytes.length, offset);
     return bytes;
   };
-  const handlers = await loadDecompressHandlers();
-  const decompress = Object.fromEntries(
-    Object.entries(handlers).map(([name, unpack]) => [
-      name,
-      (bytes: Uint8Array, sizeBytes: number) => unpack(bytes, BigInt(sizeBytes)),
-    ]),
-  );
-  const bag = new Bag({ read, size: () => size }, { parse: false, decompress });
+  const bag = new Bag({ read, size: () => size }, { parse: false });
   if ((await bag.reader.readHeader()).indexPosition === 0)
     throw new Fault(
       "broken_recording",
@@ -69,27 +65,82 @@ async function openFile(path: string, file: FileHandle): Promise<Bag> {
   return bag;
 }
 
-/** A reader of its own for each pass: the library's keeps chunks between calls. */
-async function* readMessages(
-  path: string,
-  file: FileHandle,
-  indexByConnection: ReadonlyMap<number, number>,
-): AsyncGenerator<RecordedMessage, void, void> {
-  try {
-    const bag = await openFile(path, file);
-    // From zero, not from the first chunk's start: chunks need not be in order.
-    for await (const event of bag.messageIterator({ start: { sec: 0, nsec: 0 } })) {
-      const channelIndex = indexByConnection.get(event.connectionId);
-      const logTimeNs = toNs(event.timestamp);
-      if (channelIndex !== undefined) yield { channelIndex, logTimeNs, publishTimeNs: logTimeNs, bytes: event.data };
+/**
+ * Read by its own walk over the records, which format 2.0 writes as `u32 length, header, u32 length, bytes`, a header
+ * being fields of `u32 length, name=value` (wiki.ros.org/Bags/Format/2.0); the library makes objects of each of them.
+ */
+function placeOf(file: FileHandle, chunk: ChunkInfo, indexByConnection: ReadonlyMap<number, number>): ChunkPlace {
+  return {
+    startNs: toNs(chunk.startTime),
+    read: async () => {
+      const endAt = chunk.nextChunk?.chunkPosition ?? (await file.stat()).size;
+      const stored = new Uint8Array(endAt - chunk.chunkPosition);
+      await file.read(stored, 0, stored.length, chunk.chunkPosition);
+      const view = viewOf(stored);
+      const { headerEnd, bytesEnd } = recordAt(view, 0);
+      const compression = textAt(view, valueAt(view, headerEnd, FIELD.compression), FIELD.compression);
+      const sizeBytes = view.getUint32(valueAt(view, headerEnd, FIELD.size), true);
+      const body = await unpackChunk(compression, stored.subarray(headerEnd + 4, bytesEnd), sizeBytes);
+      return readMessages(body, indexByConnection);
+    },
+  };
+}
+
+const FIELD = {
+  op: Buffer.from("op="),
+  connection: Buffer.from("conn="),
+  time: Buffer.from("time="),
+  size: Buffer.from("size="),
+  compression: Buffer.from("compression="),
+};
+const MESSAGE = 0x02;
+
+function readMessages(body: Uint8Array, indexByConnection: ReadonlyMap<number, number>): RecordedMessage[] {
+  const view = viewOf(body);
+  const messages: RecordedMessage[] = [];
+  for (let offset = 0; offset < body.length; ) {
+    const { headerEnd, bytesEnd } = recordAt(view, offset);
+    if (view.getUint8(valueAt(view, headerEnd, FIELD.op, offset)) === MESSAGE) {
+      const channelIndex = indexByConnection.get(
+        view.getUint32(valueAt(view, headerEnd, FIELD.connection, offset), true),
+      );
+      const timeAt = valueAt(view, headerEnd, FIELD.time, offset);
+      const logTimeNs = BigInt(view.getUint32(timeAt, true)) * NS_PER_S + BigInt(view.getUint32(timeAt + 4, true));
+      const bytes = body.subarray(headerEnd + 4, bytesEnd);
+      if (channelIndex !== undefined) messages.push({ channelIndex, logTimeNs, publishTimeNs: logTimeNs, bytes });
     }
-  } catch (error) {
-    throw brokenRecording(path, error);
+    offset = bytesEnd;
   }
+  return messages;
+}
+
+/** Where the record at `offset` has its ends. Throws where it is not whole. */
+function recordAt(view: DataView, offset: number): { readonly headerEnd: number; readonly bytesEnd: number } {
+  const headerEnd = offset + 4 + view.getUint32(offset, true);
+  const bytesEnd = headerEnd + 4 + view.getUint32(headerEnd, true);
+  if (bytesEnd > view.byteLength) throw new Error(`a record at ${offset} ends beyond its chunk`);
+  return { headerEnd, bytesEnd };
+}
+
+/** Where a field's value begins, in the header of the record at `offset`. Throws if there is none. */
+function valueAt(view: DataView, headerEnd: number, name: Uint8Array, offset = 0): number {
+  for (let at = offset + 4; at + 4 + name.length <= headerEnd; at += 4 + view.getUint32(at, true))
+    if (name.every((byte, index) => view.getUint8(at + 4 + index) === byte)) return at + 4 + name.length;
+  throw new Error(`a record at ${offset} has no ${Buffer.from(name).toString()}`);
+}
+
+/** The text of a field whose value begins at `at`. */
+function textAt(view: DataView, at: number, name: Uint8Array): string {
+  const sizeBytes = view.getUint32(at - name.length - 4, true) - name.length;
+  return Buffer.from(view.buffer, view.byteOffset + at, sizeBytes).toString("latin1");
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function toNs(time: BagTime | undefined): bigint {
-  return time === undefined ? 0n : BigInt(time.sec) * 1_000_000_000n + BigInt(time.nsec);
+  return time === undefined ? 0n : BigInt(time.sec) * NS_PER_S + BigInt(time.nsec);
 }
 
 const least = (a: bigint, b: bigint): bigint => (b < a ? b : a);

@@ -6,17 +6,19 @@ import { Fault } from "../std/fault.ts";
 import { type Db, openDatabaseForReading } from "../store/database.ts";
 import { isLatchedQos } from "./latched-qos.ts";
 import {
-  brokenRecording,
   nothingToServe,
   type RecordedChannel,
   type RecordedMessage,
   type Recording,
   type RecordingDeps,
+  readings,
 } from "./recording.ts";
 
 type TopicRow = { id: number; name: string; type: string; serialization_format: string; offered_qos_profiles: string };
-type MessageRow = { topic_id: bigint; timestamp: bigint; data: Uint8Array };
+type MessageRow = [topicId: bigint, timestamp: bigint, data: Uint8Array];
 type SpanRow = { first: bigint | null; last: bigint | null; count: bigint };
+
+const BATCH_BYTES = 1 << 19;
 
 export async function openDb3(path: string, deps: RecordingDeps): Promise<Recording> {
   using db = openForReading(path);
@@ -43,7 +45,7 @@ export async function openDb3(path: string, deps: RecordingDeps): Promise<Record
     messageCount: Number(span?.count ?? 0n),
     problem:
       served.length < topics.length ? `Topics in other encodings are left out: ${formats.join(", ")}.` : undefined,
-    messages: () => readMessages(path, channelIndexById),
+    ...readings(path, () => readRows(path, channelIndexById)),
     [Symbol.asyncDispose]: async () => {},
   };
 }
@@ -64,21 +66,24 @@ function recordedDefinitions(db: Db, tables: ReadonlySet<string>): Map<string, s
   return new Map(rows<{ topic_type: string; text: string }>(db, sql).map((row) => [row.topic_type, row.text]));
 }
 
-async function* readMessages(
+async function* readRows(
   path: string,
   channelIndexById: ReadonlyMap<bigint, number>,
-): AsyncGenerator<RecordedMessage, void, void> {
-  try {
-    using db = openForReading(path);
-    const select = db.prepare<[], MessageRow>("SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp, id");
-    for (const row of select.safeIntegers().iterate()) {
-      const channelIndex = channelIndexById.get(row.topic_id);
-      if (channelIndex === undefined) continue;
-      yield { channelIndex, logTimeNs: row.timestamp, publishTimeNs: row.timestamp, bytes: row.data };
-    }
-  } catch (error) {
-    throw brokenRecording(path, error);
+): AsyncGenerator<readonly RecordedMessage[]> {
+  using db = openForReading(path);
+  const select = db.prepare<[], MessageRow>("SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp, id");
+  let batch: RecordedMessage[] = [];
+  let batchBytes = 0;
+  for (const [topicId, logTimeNs, bytes] of select.raw().safeIntegers().iterate()) {
+    const channelIndex = channelIndexById.get(topicId);
+    if (channelIndex === undefined) continue;
+    batch.push({ channelIndex, logTimeNs, publishTimeNs: logTimeNs, bytes });
+    batchBytes += bytes.byteLength;
+    if (batchBytes < BATCH_BYTES) continue;
+    yield batch;
+    [batch, batchBytes] = [[], 0];
   }
+  yield batch;
 }
 
 function openForReading(path: string): Db & Disposable {

@@ -5,21 +5,26 @@
  * was written so) is read from front to back as far as it goes; its messages are put in order within a window.
  */
 import { type FileHandle, open } from "node:fs/promises";
+import { crc32 } from "node:zlib";
 import { type DecompressHandlers, McapIndexedReader, McapStreamReader, type TypedMcapRecords } from "@mcap/core";
 import { loadDecompressHandlers } from "@mcap/support";
 import { describeError } from "../std/fault.ts";
 import { formatTime } from "../std/time-text.ts";
+import { byLogTime, type ChunkPlace, chunksInOrder, unpackChunk } from "./chunk-order.ts";
 import { isLatchedQos } from "./latched-qos.ts";
 import {
-  brokenRecording,
   nothingToServe,
   type RecordedChannel,
   type RecordedMessage,
   type Recording,
   type RecordingDeps,
+  readings,
 } from "./recording.ts";
 
 type Message = TypedMcapRecords["Message"];
+type ChunkIndex = TypedMcapRecords["ChunkIndex"];
+/** Into the recording's channels, by the file's channel id. */
+type IndexById = ReadonlyMap<number, number>;
 type Channel = TypedMcapRecords["Channel"];
 type Schema = TypedMcapRecords["Schema"];
 
@@ -43,9 +48,12 @@ export async function openMcap(path: string, deps: RecordingDeps): Promise<Recor
   try {
     const handlers = await loadDecompressHandlers();
     const indexed = await tryIndex(file, handlers);
-    if (!("problem" in indexed)) return toRecording(path, file, fromIndex(indexed), deps, () => indexed.readMessages());
+    if (!("problem" in indexed))
+      return toRecording(path, file, fromIndex(indexed), deps, (served) =>
+        chunksInOrder(indexed.chunkIndexes.map((index) => placeOf(file, index, served))),
+      );
     const contents = await scan(file, handlers, indexed.problem);
-    return toRecording(path, file, contents, deps, () => inOrder(streamMessages(file, handlers)));
+    return toRecording(path, file, contents, deps, (served) => inOrder(streamMessages(file, handlers, served)));
   } catch (error) {
     await file.close();
     throw error;
@@ -76,6 +84,50 @@ async function readExactly(file: FileHandle, offset: number, length: number, siz
   const bytes = new Uint8Array(length);
   await file.read(bytes, 0, length, offset);
   return bytes;
+}
+
+/** Op code, length, two times and the unpacked size: what stands before a chunk's CRC-32. */
+const CHUNK_CRC_OFFSET = 9 + 24;
+const MESSAGE = 0x05;
+const RECORD_HEAD_BYTES = 9;
+const MESSAGE_HEAD_BYTES = RECORD_HEAD_BYTES + 22;
+
+/** Read by its own walk over the records: @mcap/core makes four objects of each message and asks for it by promise. */
+function placeOf(file: FileHandle, index: ChunkIndex, served: IndexById): ChunkPlace {
+  return {
+    startNs: index.messageStartTime,
+    read: async () => {
+      const { size } = await file.stat();
+      const record = await readExactly(file, Number(index.chunkStartOffset), Number(index.chunkLength), size);
+      const packed = record.subarray(record.length - Number(index.compressedSize));
+      const body = await unpackChunk(index.compression, packed, Number(index.uncompressedSize));
+      const sum = new DataView(record.buffer).getUint32(CHUNK_CRC_OFFSET, true);
+      if (sum !== 0 && sum !== crc32(body)) throw new Error("a chunk does not match its checksum");
+      return readRecords(body, served);
+    },
+  };
+}
+
+function readRecords(body: Uint8Array, served: IndexById): RecordedMessage[] {
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const messages: RecordedMessage[] = [];
+  for (let offset = 0; offset < body.length; ) {
+    const end = offset + RECORD_HEAD_BYTES > body.length ? Number.POSITIVE_INFINITY : recordEnd(view, offset);
+    if (end > body.length) throw new Error(`a chunk has no whole record at ${offset}`);
+    if (view.getUint8(offset) === MESSAGE && end >= offset + MESSAGE_HEAD_BYTES) {
+      const channelIndex = served.get(view.getUint16(offset + 9, true));
+      const logTimeNs = view.getBigUint64(offset + 15, true);
+      const publishTimeNs = view.getBigUint64(offset + 23, true);
+      const bytes = body.subarray(offset + MESSAGE_HEAD_BYTES, end);
+      if (channelIndex !== undefined) messages.push({ channelIndex, logTimeNs, publishTimeNs, bytes });
+    }
+    offset = end;
+  }
+  return messages;
+}
+
+function recordEnd(view: DataView, offset: number): number {
+  return offset + RECORD_HEAD_BYTES + Number(view.getBigUint64(offset + 1, true));
 }
 
 function fromIndex(reader: McapIndexedReader): Contents {
@@ -142,37 +194,39 @@ async function* streamRecords(
   }
 }
 
-async function* streamMessages(file: FileHandle, handlers: DecompressHandlers): AsyncGenerator<Message, void, void> {
+async function* streamMessages(
+  file: FileHandle,
+  handlers: DecompressHandlers,
+  served: IndexById,
+): AsyncGenerator<RecordedMessage, void, void> {
   for await (const record of streamRecords(file, handlers, { damage: undefined })) {
-    if (record.type === "Message") yield record;
+    const channelIndex = record.type === "Message" ? served.get(record.channelId) : undefined;
+    if (record.type !== "Message" || channelIndex === undefined) continue;
+    yield { channelIndex, logTimeNs: record.logTime, publishTimeNs: record.publishTime, bytes: record.data };
   }
 }
 
 /** Holds messages back until the newest is `REORDER_NS` younger, or they weigh too much, and lets them go sorted. */
-async function* inOrder(messages: AsyncIterable<Message>): AsyncGenerator<Message, void, void> {
-  let held: Message[] = [];
+async function* inOrder(messages: AsyncIterable<RecordedMessage>): AsyncGenerator<readonly RecordedMessage[]> {
+  let held: RecordedMessage[] = [];
   let heldBytes = 0;
   let newestNs = 0n;
   let releasedNs = 0n;
   for await (const message of messages) {
     held.push(message);
-    heldBytes += message.data.byteLength;
-    if (message.logTime > newestNs) newestNs = message.logTime;
+    heldBytes += message.bytes.byteLength;
+    if (message.logTimeNs > newestNs) newestNs = message.logTimeNs;
     if (heldBytes < REORDER_BYTES_MAX && newestNs - releasedNs < 2n * REORDER_NS) continue;
     releasedNs = newestNs - REORDER_NS;
     held.sort(byLogTime);
     const keepFrom =
-      heldBytes < REORDER_BYTES_MAX ? held.findIndex((one) => one.logTime > releasedNs) : held.length >> 1;
+      heldBytes < REORDER_BYTES_MAX ? held.findIndex((one) => one.logTimeNs > releasedNs) : held.length >> 1;
     const ready = held.slice(0, keepFrom);
     held = held.slice(keepFrom);
-    heldBytes = held.reduce((sum, one) => sum + one.data.byteLength, 0);
-    yield* ready;
+    heldBytes = held.reduce((sum, one) => sum + one.bytes.byteLength, 0);
+    yield ready;
   }
-  yield* held.sort(byLogTime);
-}
-
-function byLogTime(a: Message, b: Message): number {
-  return a.logTime < b.logTime ? -1 : a.logTime > b.logTime ? 1 : 0;
+  yield held.sort(byLogTime);
 }
 
 function toRecording(
@@ -180,7 +234,7 @@ function toRecording(
   file: FileHandle,
   contents: Contents,
   deps: RecordingDeps,
-  read: () => AsyncIterable<Message>,
+  read: (served: IndexById) => AsyncIterable<readonly RecordedMessage[]>,
 ): Recording {
   const all = [...contents.channels.values()];
   const encodings = all.map((channel) => channel.messageEncoding);
@@ -197,7 +251,7 @@ function toRecording(
     endNs: contents.endNs,
     messageCount: served.reduce((sum, channel) => sum + (contents.countByChannel.get(channel.id) ?? 0), 0),
     problem: [contents.problem, leftOut(left)].filter((text) => text !== undefined).join(" ") || undefined,
-    messages: () => readMessages(path, read(), indexById),
+    ...readings(path, () => read(indexById)),
     [Symbol.asyncDispose]: () => file.close(),
   };
 }
@@ -225,20 +279,4 @@ function toChannel(
     encoding,
     isLatched: channel.metadata.get("latching") === "1" || isLatchedQos(channel.topic, profiles),
   };
-}
-
-async function* readMessages(
-  path: string,
-  messages: AsyncIterable<Message>,
-  indexById: ReadonlyMap<number, number>,
-): AsyncGenerator<RecordedMessage, void, void> {
-  try {
-    for await (const message of messages) {
-      const channelIndex = indexById.get(message.channelId);
-      if (channelIndex === undefined) continue;
-      yield { channelIndex, logTimeNs: message.logTime, publishTimeNs: message.publishTime, bytes: message.data };
-    }
-  } catch (error) {
-    throw brokenRecording(path, error);
-  }
 }

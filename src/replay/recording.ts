@@ -39,6 +39,8 @@ export interface Recording {
   readonly problem: string | undefined;
   /** From the start, in log-time order; may be called again. Throws `Fault("broken_recording")` at damage. */
   messages(): AsyncIterable<RecordedMessage>;
+  /** The same in the runs in which they were read, for who has no time for a promise a message. */
+  batches?(): AsyncIterable<readonly RecordedMessage[]>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -46,6 +48,32 @@ export type RecordingDeps = {
   /** The full definition of a type that the recording itself does not carry. */
   readonly findDefinition: (typeName: string, ros: 1 | 2) => string | undefined;
 };
+
+/** Both ways to read, over one. */
+export function readings(
+  path: string,
+  read: () => AsyncIterable<readonly RecordedMessage[]>,
+): Required<Pick<Recording, "messages" | "batches">> {
+  return { batches: () => readBatches(path, read()), messages: () => readMessages(path, read()) };
+}
+
+async function* readBatches(
+  path: string,
+  batches: AsyncIterable<readonly RecordedMessage[]>,
+): AsyncGenerator<readonly RecordedMessage[], void, void> {
+  try {
+    yield* batches;
+  } catch (error) {
+    throw brokenRecording(path, error);
+  }
+}
+
+async function* readMessages(
+  path: string,
+  batches: AsyncIterable<readonly RecordedMessage[]>,
+): AsyncGenerator<RecordedMessage, void, void> {
+  for await (const batch of readBatches(path, batches)) yield* batch;
+}
 
 /** Whatever a reader threw, as the one fault a person can act on. */
 export function brokenRecording(path: string, cause: unknown): Fault {
