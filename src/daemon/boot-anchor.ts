@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type BootClock, trueTimeNs } from "../model/boot-clock.ts";
-import type { BootAnchor } from "../model/chunk.ts";
+import { type BootAnchor, logTimeNs } from "../model/chunk.ts";
 import type { Clock } from "../std/clock.ts";
 import { uuidV7 } from "../std/uuid.ts";
 
@@ -39,9 +39,4 @@ export function trueNowNs(clocks: readonly BootClock[], clock: Clock): bigint {
   const { bootId, wallNs, monotonicNs } = readBootAnchor(clock);
   const boot = clocks.find((known) => known.bootId === bootId);
   return boot?.truth === undefined ? wallNs : trueTimeNs(boot, logTimeNs(boot, monotonicNs));
-}
-
-/** The log_time of a monotonic instant. */
-export function logTimeNs(anchor: BootAnchor, monotonicNs: bigint): bigint {
-  return anchor.wallNs + (monotonicNs - anchor.monotonicNs);
 }

@@ -14,7 +14,7 @@ import { SequenceGaps } from "../decode/sequence-gaps.ts";
 import type { SequenceReader, StampReader } from "../decode/stamp.ts";
 import type { FrameReader } from "../decode/video-frame.ts";
 import type { Channel, Schema } from "../model/channel.ts";
-import type { BootAnchor } from "../model/chunk.ts";
+import { type BootAnchor, logTimeNs } from "../model/chunk.ts";
 import type { Loss, LossReason } from "../model/loss.ts";
 import type { TopicPlan } from "../model/topic-class.ts";
 import type { ChunkBuilder } from "../ring/chunk-builder.ts";
@@ -24,7 +24,6 @@ import { Fault } from "../std/fault.ts";
 import { earliest } from "../std/nanoseconds.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Trigger } from "../trigger/trigger.ts";
-import { logTimeNs } from "./boot-anchor.ts";
 import type { IngestToStore } from "./ports.ts";
 
 export type IngestDeps = {

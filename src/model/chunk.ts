@@ -1,15 +1,5 @@
-/**
- * What ingest hands to the store: a run of MCAP message records, not yet compressed.
- *
- * A record is `0x05 | u64le length | u16le channel | u32le sequence | u64le log_time | u64le publish_time | bytes`
- * (MCAP specification, "Message (op=0x05)"). `sequence` counts a channel's messages within the boot from 1, so
- * (boot, channel, sequence) names a message once and for all, in full-rate and baseline chunks alike.
- */
-export type RawChunk = {
-  /** Shared or transferred, never copied: its pool gets it back when the chunk is compressed. */
-  readonly buffer: ArrayBufferLike;
-  /** Bytes of `buffer` in use. */
-  readonly sizeBytes: number;
+/** A run of messages of one busy channel, or of several quiet ones of a class, whatever form its bytes have. */
+export type Chunk = {
   readonly className: string;
   readonly isLocal: boolean;
   /** `baseline`: what a heavy topic gets to the disk while nothing is wrong. `full`: its other messages, or all of them. */
@@ -18,6 +8,20 @@ export type RawChunk = {
   readonly startNs: bigint;
   readonly endNs: bigint;
   readonly channels: readonly ChunkChannel[];
+};
+
+/**
+ * What ingest hands to the store: a run of MCAP message records, not yet compressed.
+ *
+ * A record is `0x05 | u64le length | u16le channel | u32le sequence | u64le log_time | u64le publish_time | bytes`
+ * (MCAP specification, "Message (op=0x05)"). `sequence` counts a channel's messages within the boot from 1, so
+ * (boot, channel, sequence) names a message once and for all, in full-rate and baseline chunks alike.
+ */
+export type RawChunk = Chunk & {
+  /** Shared or transferred, never copied: its pool gets it back when the chunk is compressed. */
+  readonly buffer: ArrayBufferLike;
+  /** Bytes of `buffer` in use. */
+  readonly sizeBytes: number;
 };
 
 export type ChunkChannel = {
@@ -39,3 +43,6 @@ export type BootAnchor = {
 
 /** The log_time at which the monotonic clock began. */
 export const powerOnNs = ({ wallNs, monotonicNs }: BootAnchor): bigint => wallNs - monotonicNs;
+
+/** The log_time of a monotonic instant. */
+export const logTimeNs = ({ wallNs, monotonicNs }: BootAnchor, nowNs: bigint): bigint => wallNs + (nowNs - monotonicNs);

@@ -4,21 +4,16 @@
  * it, and of the stored bytes, so that a copy needs no decompression to be sure of what it copies.
  */
 import { crc32 } from "node:zlib";
-import type { ChunkChannel, RawChunk } from "../model/chunk.ts";
+import type { Chunk, ChunkChannel, RawChunk } from "../model/chunk.ts";
 import type { Amount } from "../model/count-change.ts";
 import { copyBytes } from "../std/copy-bytes.ts";
 import { compressFrame } from "./lz4-frame.ts";
 
 export type Compression = "lz4" | "";
 
-export type PackedChunk = {
-  readonly className: string;
-  readonly isLocal: boolean;
-  readonly kind: "full" | "baseline";
-  readonly startNs: bigint;
-  readonly endNs: bigint;
-  readonly channels: readonly ChunkChannel[];
+export type PackedChunk = Chunk & {
   readonly bodySize: number;
+  /** Of the body. */
   readonly crc32: number;
   readonly compression: Compression;
   readonly storedCrc32: number;
@@ -56,7 +51,7 @@ export class ChunkPacker {
   }
 }
 
-type Described = Pick<PackedChunk, "className" | "isLocal" | "kind" | "startNs" | "endNs" | "channels" | "bodySize">;
+type Described = Chunk & Pick<PackedChunk, "bodySize">;
 
 /**
  * A chunk whose bytes are its body. Its checksum is taken when somebody asks for it: most of what passes through the

@@ -12,7 +12,6 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { Statement } from "better-sqlite3";
 import type { Channel } from "../model/channel.ts";
-import type { ChunkChannel } from "../model/chunk.ts";
 import { Fault } from "../std/fault.ts";
 import { type Db, openDatabaseForReading } from "../store/database.ts";
 import { ChunkList, type ListedChunk } from "./chunk-list.ts";
@@ -22,10 +21,9 @@ import { decompressFrame } from "./lz4-frame.ts";
 import type { MemorySpool } from "./memory-spool.ts";
 import { mergeChunks } from "./message-merge.ts";
 import type { RingMessage } from "./message-record.ts";
-import type { Compression } from "./packed-chunk.ts";
 import { decodeChannels } from "./packed-chunk.ts";
 import { asReadFault, isDamage } from "./ring-file.ts";
-import { decodeSegmentHeader, HEADER_BYTES_MAX } from "./segment-header.ts";
+import { decodeSegmentHeader, HEADER_BYTES_MAX, type SegmentHeader } from "./segment-header.ts";
 import { ALIGNMENT } from "./segment-io.ts";
 import { RING_FILE, RING_FORMAT, readBoots, readChannels, SEGMENTS_FOLDER, segmentFileName } from "./tables.ts";
 
@@ -39,20 +37,7 @@ export type RingQuery = {
   readonly kinds?: ReadonlySet<"full" | "baseline">;
 };
 
-export type StoredChunk = {
-  readonly id: number;
-  readonly kind: "full" | "baseline";
-  readonly className: string;
-  readonly isLocal: boolean;
-  readonly startNs: bigint;
-  readonly endNs: bigint;
-  readonly bootId: string;
-  readonly channels: readonly ChunkChannel[];
-  readonly bodySize: number;
-  /** Of the body. */
-  readonly crc32: number;
-  readonly compression: Compression;
-  readonly storedSize: number;
+export type StoredChunk = Omit<SegmentHeader, "storedCrc32"> & {
   /**
    * The stored bytes, checked against their CRC: an LZ4 frame, or the body where compression is "".
    * Throws `Fault("chunk_gone")` if retention was faster, `Fault("corrupt_chunk")` if they are damaged.

@@ -10,7 +10,7 @@
  * commit tries again.
  */
 import type { Channel } from "../model/channel.ts";
-import { powerOnNs, type RawChunk } from "../model/chunk.ts";
+import { logTimeNs, powerOnNs, type RawChunk } from "../model/chunk.ts";
 import type { Amount } from "../model/count-change.ts";
 import type { TopicClass } from "../model/topic-class.ts";
 import { assert } from "../std/assert.ts";
@@ -77,7 +77,7 @@ export class Ring {
     const shared = { ...options, holds: this.#holds, keyFrames: this.#keyFrames, accounts: this.#accounts };
     this.#memory = new RingMemory({ ...shared, rankOf: this.#rankOf });
     const parts = { channels: this.#channels, latched: this.#latched, holds: this.#holds, accounts: this.#accounts };
-    this.#disk = new DiskTier({ options, deps, ...parts, nowNs: () => this.#nowNs() }, db);
+    this.#disk = new DiskTier({ options, deps, ...parts, nowNs: this.#nowNs }, db);
     for (const channel of this.channels) this.#latched.watch(channel, this.#nowNs());
     this.freeChannelIds = this.#disk.isWhole ? this.#channels.free(db, this.#disk.chunks.nextId) : new Set();
     this.lastSequences = this.#accounts.lastSequences(this.#disk.boot);
@@ -423,9 +423,5 @@ export class Ring {
 
   readonly #rankOf = (className: string): number => this.#classes.get(className)?.rank ?? LIGHT_RANK;
 
-  /** Log time now: it never jumps within a boot. */
-  #nowNs(): bigint {
-    const { clock, anchor } = this.#deps;
-    return anchor.wallNs + clock.monotonicNs() - anchor.monotonicNs;
-  }
+  readonly #nowNs = (): bigint => logTimeNs(this.#deps.anchor, this.#deps.clock.monotonicNs());
 }

@@ -19,24 +19,13 @@
  * | H − 4 | 4 | CRC-32 of the header so far |
  */
 import { crc32 } from "node:zlib";
-import type { ChunkChannel } from "../model/chunk.ts";
-import { type Compression, decodeChannels, encodeChannels } from "./packed-chunk.ts";
+import { decodeChannels, encodeChannels, type PackedChunk } from "./packed-chunk.ts";
 
 /** All that is said of a stored chunk, but for its place. */
-export type SegmentHeader = {
+export type SegmentHeader = Omit<PackedChunk, "payload"> & {
   readonly id: number;
   readonly bootId: string;
-  readonly className: string;
-  readonly isLocal: boolean;
-  readonly kind: "full" | "baseline";
-  readonly startNs: bigint;
-  readonly endNs: bigint;
-  readonly channels: readonly ChunkChannel[];
-  readonly bodySize: number;
-  readonly crc32: number;
-  readonly compression: Compression;
   readonly storedSize: number;
-  readonly storedCrc32: number;
 };
 
 const MAGIC = 0x45444f4c;

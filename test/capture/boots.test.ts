@@ -10,11 +10,10 @@ import type { CapturePolicy } from "../../src/model/rule-event.ts";
 import { BootClocks } from "../../src/ring/boot-clocks.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { write } from "../batch/episode-rig.ts";
-import { channel, MS, Rig } from "../ring/ring-rig.ts";
+import { JOINTS, MS, Rig } from "../ring/ring-rig.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
 import { readMcapBySpec } from "../support/mcap-spec-reader.ts";
 
-const JOINTS = channel(1, "/joint_states", "light");
 const S = 1000n * MS;
 /** Both boots begin there: no clock was ever set. */
 const POWER_ON_NS = 10n * S;

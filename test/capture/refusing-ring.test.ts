@@ -4,13 +4,11 @@ import { Capture } from "../../src/capture/capture.ts";
 import { createCaptureTables } from "../../src/capture/episode-table.ts";
 import type { Episode } from "../../src/model/episode.ts";
 import type { CapturePolicy } from "../../src/model/rule-event.ts";
-import { realSegmentIo } from "../../src/ring/segment-io.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { write } from "../batch/episode-rig.ts";
-import { brokenIdentities, channel, LIGHT, noise, Rig, type RigOptions, topicClass } from "../ring/ring-rig.ts";
+import { brokenIdentities, IMAGE, JOINTS, LIGHT, noise, Rig, type RigOptions, topicClass } from "../ring/ring-rig.ts";
+import { BrokenDisk } from "../support/broken-disk.ts";
 
-const JOINTS = channel(1, "/joint_states", "light");
-const IMAGE = channel(2, "/camera", "camera");
 const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0 });
 const RULE = "drop";
 const POLICY: CapturePolicy = {
@@ -80,32 +78,16 @@ class Line implements Disposable {
 }
 
 test("the files of an episode wait for what a full disk still owes its window", async () => {
-  const real = realSegmentIo(undefined);
-  let isFull = false;
-  const refuse = () => {
-    if (isFull) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
-  };
-  using line = new Line({
-    io: {
-      ...real,
-      preallocate: (fd, sizeBytes) => {
-        refuse();
-        real.preallocate(fd, sizeBytes);
-      },
-      write: (fd, buffers, offset) => {
-        refuse();
-        real.write(fd, buffers, offset);
-      },
-    },
-  });
+  const disk = new BrokenDisk();
+  using line = new Line({ io: disk.io });
   line.run(5);
   line.fire();
   line.run(5);
-  isFull = true;
+  disk.refuses = true;
   line.run(20);
   expect(line.rig.ring.status().isDiskRefusing).toBe(true);
   expect(line.sealed).toEqual([]);
-  isFull = false;
+  disk.refuses = false;
   line.run(2);
   const { messages, dropped, sent } = await line.batch(IMAGE.topic);
   expect(messages).toBeGreaterThanOrEqual(sent); // whole chunks: a few from beside the window

@@ -1,47 +1,15 @@
 /** A ring on a small file system of its own that fills up. Mounting needs root. */
-import { execFileSync } from "node:child_process";
-import { appendFileSync, existsSync, mkdtempSync, rmdirSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { RingReader } from "../../src/ring/ring-reader.ts";
 import { waitFor } from "../support/child.ts";
 import { isRoot, lacks } from "../support/needs.ts";
+import { SmallDisk } from "../support/small-disk.ts";
 import { CAMERA, JOINTS, LiveRobot, sha256 } from "./live-robot.ts";
 import { Rig } from "./rig.ts";
 
 const needsRoot = test.skipIf(lacks(isRoot));
-
-class SmallDisk {
-  readonly path = mkdtempSync(join(tmpdir(), "lode-disk-"));
-
-  constructor(megabytes: number) {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", this.path]);
-  }
-
-  /** To the last page. */
-  fill(): void {
-    const path = join(this.path, "hog");
-    for (const size of [1 << 20, 4096])
-      try {
-        for (;;) appendFileSync(path, Buffer.alloc(size, 1));
-      } catch {} // full
-  }
-
-  /** What filled it goes. */
-  makeRoom(): void {
-    rmSync(join(this.path, "hog"), { force: true });
-  }
-
-  grow(megabytes: number): void {
-    execFileSync("mount", ["-o", `remount,size=${megabytes}m`, this.path]);
-  }
-
-  [Symbol.dispose](): void {
-    execFileSync("umount", ["-l", this.path]);
-    rmdirSync(this.path);
-  }
-}
 
 const memory_bytes_max = 1_000_000;
 /** Every frame goes to the disk, and what waits in memory for it is soon bounded. */

@@ -12,13 +12,16 @@ import { Rig } from "./rig.ts";
 const NARROW: Fault = { kind: "narrow", bytesPerS: 400_000 };
 
 /** A recording robot with a receiver behind a link that is narrow until told otherwise. */
-async function open(robot: LiveRobot, config: Readonly<Record<string, object>> = {}) {
+async function open(options: Parameters<typeof LiveRobot.open>[0] = {}) {
+  await using opened = new AsyncDisposableStack();
+  const robot = opened.use(await LiveRobot.open(options));
   const link = { port: 0, fault: NARROW };
   const proxy = await FaultProxy.open(
     () => link.port,
     () => link.fault,
   );
-  const rig = await Rig.open({ bridgePort: robot.port, uploadUrl: () => proxy.url, config });
+  const rig = opened.use(await Rig.open({ bridgePort: robot.port, uploadUrl: () => proxy.url }));
+  opened.use(proxy);
   link.port = rig.receiverPort;
   await rig.startReceiver();
   await rig.startDaemon();
@@ -27,7 +30,8 @@ async function open(robot: LiveRobot, config: Readonly<Record<string, object>> =
     link.fault = { kind: "none" };
     proxy.cutAll();
   };
-  return { rig, proxy, widen };
+  const parts = opened.move();
+  return { robot, rig, proxy, widen, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }
 
 async function record(rig: Rig, messages: number): Promise<void> {
@@ -76,10 +80,8 @@ async function expectAllHome(rig: Rig, episodeId: string): Promise<void> {
 }
 
 test("a daemon that is killed in mid-upload goes on where it was", { timeout: 60_000 }, async () => {
-  await using robot = await LiveRobot.open({ frameBytes: 60_000 });
-  const { rig, proxy, widen } = await open(robot);
-  await using _rig = rig;
-  await using _proxy = proxy;
+  await using line = await open({ frameBytes: 60_000 });
+  const { robot, rig, proxy, widen } = line;
   await record(rig, 150);
   const id = await capture(rig, "3s", "1s");
   await inMidUpload(rig, proxy, robot);
@@ -95,10 +97,8 @@ test("a daemon that is killed in mid-upload goes on where it was", { timeout: 60
 });
 
 test("a receiver that is killed in mid-upload goes on where it was", { timeout: 60_000 }, async () => {
-  await using robot = await LiveRobot.open({ frameBytes: 60_000 });
-  const { rig, proxy, widen } = await open(robot);
-  await using _rig = rig;
-  await using _proxy = proxy;
+  await using line = await open({ frameBytes: 60_000 });
+  const { robot, rig, proxy, widen } = line;
   await record(rig, 150);
   const id = await capture(rig, "3s", "1s");
   await inMidUpload(rig, proxy, robot);
@@ -113,10 +113,8 @@ test.for(["SIGKILL", "SIGTERM"] as const)(
   "a daemon that ends by %s while it writes batch files writes them anew",
   { timeout: 60_000 },
   async (how) => {
-    await using robot = await LiveRobot.open({ frameBytes: 150_000, cameraHz: 20 });
-    const { rig, proxy, widen } = await open(robot);
-    await using _rig = rig;
-    await using _proxy = proxy;
+    await using line = await open({ frameBytes: 150_000, cameraHz: 20 });
+    const { robot, rig, widen } = line;
     await record(rig, 250);
     const id = await capture(rig, "4s", "1s");
     const endMs = performance.now() + 20_000;
@@ -148,10 +146,8 @@ function missing(robot: LiveRobot, found: ReadonlySet<string>, fromMs: number, t
 test("an episode that was open at a kill is sealed as interrupted, with all that was committed", {
   timeout: 60_000,
 }, async () => {
-  await using robot = await LiveRobot.open();
-  const { rig, proxy, widen } = await open(robot);
-  await using _rig = rig;
-  await using _proxy = proxy;
+  await using line = await open();
+  const { robot, rig, widen } = line;
   widen();
   await record(rig, 150);
   const id = await capture(rig, "2s", "60s");
@@ -190,10 +186,8 @@ test("an episode that was open at a kill is sealed as interrupted, with all that
 });
 
 test("a clean stop in an open episode loses nothing of it", { timeout: 60_000 }, async () => {
-  await using robot = await LiveRobot.open();
-  const { rig, proxy, widen } = await open(robot);
-  await using _rig = rig;
-  await using _proxy = proxy;
+  await using line = await open();
+  const { robot, rig, widen } = line;
   widen();
   await record(rig, 150);
   const id = await capture(rig, "2s", "60s");

@@ -2,12 +2,11 @@
  * The proof on a full disk: in each phase of the line somebody else fills the file system to its last page, and takes
  * that away again while the robot goes on. Nothing has to be started anew, and the ledger is exact.
  */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { openJournal } from "../../src/daemon/journal.ts";
 import { Rig } from "../ring/ring-rig.ts";
+import { SmallDisk } from "../support/small-disk.ts";
 import { CHANNELS, contentOf, lineOptions, timeOf } from "./line.ts";
 import { checkAllHome, checkLine } from "./line-check.ts";
 import { type Run, runLine } from "./outside.ts";
@@ -20,22 +19,16 @@ const STEPS = 1500;
 
 /** Problems in words. Needs root: the small file system is mounted. */
 export async function proveFullDisk(phase: string): Promise<readonly string[]> {
-  const mounted = mkdtempSync(join(tmpdir(), "lode-full-"));
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", mounted]);
-  try {
-    const folder = join(mounted, "robot");
-    const told = await runLine({ folder, run: 0, pace: "fast", env: { LODE_FULL: phase } });
-    const refused = phase === "receipt" ? failedAttempts(join(folder, "data")) : told.refused;
-    if (told.full < 0 || refused === 0) return [`in the phase ${phase} the disk refused nothing`];
-    rmSync(join(folder, "hog"), { force: true });
-    const runs = [told];
-    const problems = [...checkLine(folder, runs), ...countProblems(join(folder, "data"), told, phase === "shutdown")];
-    runs.push(await runLine({ folder, run: 1, pace: "home" }));
-    return [...problems, ...checkLine(folder, runs), ...(await checkAllHome(folder, runs))];
-  } finally {
-    execFileSync("umount", ["-l", mounted]);
-    rmdirSync(mounted);
-  }
+  using disk = new SmallDisk(48);
+  const folder = join(disk.path, "robot");
+  const told = await runLine({ folder, run: 0, pace: "fast", env: { LODE_FULL: phase } });
+  const refused = phase === "receipt" ? failedAttempts(join(folder, "data")) : told.refused;
+  if (told.full < 0 || refused === 0) return [`in the phase ${phase} the disk refused nothing`];
+  rmSync(join(folder, "hog"), { force: true });
+  const runs = [told];
+  const problems = [...checkLine(folder, runs), ...countProblems(join(folder, "data"), told, phase === "shutdown")];
+  runs.push(await runLine({ folder, run: 1, pace: "home" }));
+  return [...problems, ...checkLine(folder, runs), ...(await checkAllHome(folder, runs))];
 }
 
 function failedAttempts(data: string): number {

@@ -9,9 +9,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { logTimeRanges, trueTimeNs } from "../../src/model/boot-clock.ts";
 import { BootClocks } from "../../src/ring/boot-clocks.ts";
-import { channel, MS, Rig, START_NS } from "./ring-rig.ts";
+import { JOINTS, MS, Rig, START_NS } from "./ring-rig.ts";
 
-const JOINTS = channel(1, "/joint_states", "light");
 const S = 1000n * MS;
 
 type Boot = {

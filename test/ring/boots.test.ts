@@ -8,9 +8,19 @@ import { BootClocks } from "../../src/ring/boot-clocks.ts";
 import { windowChunks } from "../../src/ring/window.ts";
 import { auditRing } from "../support/audit.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
-import { CAMERA, channel, describeMessage, MS, noise, Rig, type RigOptions, START_NS, topicClass } from "./ring-rig.ts";
+import {
+  CAMERA,
+  channel,
+  describeMessage,
+  JOINTS,
+  MS,
+  noise,
+  Rig,
+  type RigOptions,
+  START_NS,
+  topicClass,
+} from "./ring-rig.ts";
 
-const JOINTS = channel(1, "/joint_states", "light");
 const TF_STATIC = channel(2, "/tf_static", "light", { isLatched: true });
 const S = 1000n * MS;
 const EVER = { startNs: 0n, endNs: 2n ** 62n };

@@ -8,9 +8,10 @@ import type { Db } from "../../src/store/database.ts";
 import {
   brokenIdentities,
   CAMERA,
-  channel,
   expectedOf,
   gotOf,
+  IMAGE,
+  JOINTS,
   LIGHT,
   MS,
   miscounts,
@@ -18,9 +19,6 @@ import {
   openLossJournal,
   Rig,
 } from "./ring-rig.ts";
-
-const JOINTS = channel(1, "/joint_states", "light");
-const IMAGE = channel(2, "/camera", "camera");
 
 function malformed(): Error {
   return Object.assign(new Error("database disk image is malformed"), { code: "SQLITE_CORRUPT" });
@@ -35,8 +33,7 @@ function damageOnce(): Disposable {
 
 test("damage found while a promotion is written: every message is stored once", () => {
   using rig = new Rig({ classes: [LIGHT, CAMERA] });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   for (let tick = 0; tick < 100; tick += 1) {
     rig.send(JOINTS.id, noise(300, rig.sent.length));
     rig.send(IMAGE.id, noise(30_000, rig.sent.length));

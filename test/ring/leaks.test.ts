@@ -3,10 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { CAMERA, channel, LIGHT, noise, Rig, START_NS } from "./ring-rig.ts";
-
-const JOINTS = channel(1, "/joint_states", "light");
-const IMAGE = channel(2, "/camera", "camera");
+import { CAMERA, IMAGE, JOINTS, LIGHT, noise, Rig, START_NS } from "./ring-rig.ts";
 
 const JOINT_STATE = noise(500, 1);
 const FRAME = noise(20_000, 2);
@@ -36,8 +33,7 @@ function rigOf(): Rig {
     bytesMax: 8_000_000,
     segmentBytes: 256 * 1024,
   });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   return rig;
 }
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { MemorySpool } from "../../src/ring/memory-spool.ts";
 import { chunkKey, encodeMemoryChunk, encodeMemoryEnd, type MemoryList } from "../../src/ring/memory-stream.ts";
 import { type ReadProblem, RingReader } from "../../src/ring/ring-reader.ts";
+import { BrokenDisk } from "../support/broken-disk.ts";
 import { CAMERA, channel, expectedOf, gotOf, LIGHT, MS, noise, Rig, START_NS, topicClass } from "./ring-rig.ts";
 
 const EVER = { startNs: 0n, endNs: 2n ** 62n };
@@ -118,23 +119,17 @@ test("what left memory before it was read, and is not on disk, is told as gone",
 });
 
 test("what a refusing disk owes is read from memory", async () => {
-  let isFull = false;
-  const { realSegmentIo } = await import("../../src/ring/segment-io.ts");
-  const real = realSegmentIo(undefined);
-  const write: typeof real.write = (...call) => {
-    if (isFull) throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
-    real.write(...call);
-  };
-  using rig = new Rig({ classes: [LIGHT, CAMERA], inlineBytesMax: 0, io: { ...real, write } });
+  const disk = new BrokenDisk();
+  using rig = new Rig({ classes: [LIGHT, CAMERA], inlineBytesMax: 0, io: disk.io });
   rig.addChannel(channel(1, "/joints", "light"));
   rig.addChannel(channel(2, "/front", "camera"));
   rig.addChannel(channel(3, "/rear", "camera"));
   fill(rig, 2);
-  isFull = true;
+  disk.refuses = true;
   fill(rig, 3);
   using reader = open(rig, await MemorySpool.receive(stream(rig, list(rig)), spoolFolder));
   expect(gotOf(reader.messages(EVER))).toEqual(expectedOf(rig.sent));
-  isFull = false;
+  disk.refuses = false;
 });
 
 test("a stream that is torn or not ours is refused, and leaves nothing", async () => {

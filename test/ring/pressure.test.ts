@@ -1,26 +1,30 @@
 /** Wherever something must go, a flood of images costs images, counted with their reason, and nothing light. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { RawChunk } from "../../src/model/chunk.ts";
 import { BufferPool } from "../../src/ring/buffer-pool.ts";
 import { ChunkBuilder } from "../../src/ring/chunk-builder.ts";
-import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-io.ts";
+import { BrokenDisk } from "../support/broken-disk.ts";
 import { isRoot, lacks } from "../support/needs.ts";
-import { brokenIdentities, channel, LIGHT, miscounts, noise, Rig, type RigOptions, topicClass } from "./ring-rig.ts";
+import { SmallDisk } from "../support/small-disk.ts";
+import {
+  brokenIdentities,
+  IMAGE,
+  JOINTS,
+  LIGHT,
+  miscounts,
+  noise,
+  Rig,
+  type RigOptions,
+  topicClass,
+} from "./ring-rig.ts";
 
 const MIB = 1024 * 1024;
-const JOINTS = channel(1, "/joint_states", "light");
-const IMAGE = channel(2, "/camera", "camera");
 const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 50 });
 const IMAGE_BYTES = 40_000;
 
 function rigOf(options: RigOptions, folder?: string): Rig {
   const rig = new Rig({ classes: [LIGHT, STORED_CAMERA], segmentBytes: MIB, ...options }, folder);
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   return rig;
 }
 
@@ -159,23 +163,9 @@ test("the memory tier's budget: images are reduced, oldest first, and light data
 });
 
 /** A disk that takes nothing at all. */
-function deadDisk(): { io: SegmentIo; isDead: boolean } {
-  const real = realSegmentIo(undefined);
-  const disk = { io: real, isDead: true };
-  const refuse = () => {
-    if (disk.isDead) throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
-  };
-  disk.io = {
-    ...real,
-    preallocate: (fd, sizeBytes) => {
-      refuse();
-      real.preallocate(fd, sizeBytes);
-    },
-    write: (fd, buffers, offset) => {
-      refuse();
-      real.write(fd, buffers, offset);
-    },
-  };
+function deadDisk(): BrokenDisk {
+  const disk = new BrokenDisk("EIO");
+  disk.refuses = true;
   return disk;
 }
 
@@ -189,7 +179,7 @@ test("what a dead disk refuses: images that are held fill their part of what may
   expect(rig.ring.status().backlogBytes).toBeLessThanOrEqual(2 * MIB);
   const { dropped } = countsOf(rig, IMAGE.topic);
   expect(dropped.disk_full).toBeGreaterThan(1000);
-  disk.isDead = false;
+  disk.refuses = false;
   rig.settle();
   expectLightWhole(rig);
   expect(miscounts(rig)).toEqual([]);
@@ -208,7 +198,7 @@ test("light data that a dead disk refuses takes the memory tier's place before a
   flood(rig, 140, 0); // 1.5 MB of joints
   expect(rig.ring.status().memoryBytes).toBeLessThanOrEqual(3.3 * MIB);
   expect(rig.ring.status().backlogBytes).toBeGreaterThan(MIB);
-  disk.isDead = false;
+  disk.refuses = false;
   rig.settle();
   expectLightWhole(rig);
   expect(countsOf(rig, IMAGE.topic).dropped).toEqual({});
@@ -250,20 +240,14 @@ test("images that nobody holds do not push out light data where all other images
 });
 
 test.skipIf(lacks(isRoot))("a full file system: images wait and go, light ones wait and come", () => {
-  const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=28m", "tmpfs", folder]);
-  try {
-    using rig = rigOf({ backlogBytesMax: 4 * MIB, reserveBytes: 2 * MIB }, folder);
-    rig.ring.hold("episode", 0n, 2n ** 62n);
-    flood(rig, 50);
-    expect(rig.ring.status().isDiskRefusing).toBe(true);
-    expect(countsOf(rig, IMAGE.topic).dropped.disk_full).toBeGreaterThan(200);
-    rig.ring.release("episode");
-    flood(rig, 5);
-    rig.settle();
-    expectLightWhole(rig);
-  } finally {
-    execFileSync("umount", ["-l", folder]);
-    rmSync(folder, { recursive: true, force: true });
-  }
+  using disk = new SmallDisk(28);
+  using rig = rigOf({ backlogBytesMax: 4 * MIB, reserveBytes: 2 * MIB }, disk.path);
+  rig.ring.hold("episode", 0n, 2n ** 62n);
+  flood(rig, 50);
+  expect(rig.ring.status().isDiskRefusing).toBe(true);
+  expect(countsOf(rig, IMAGE.topic).dropped.disk_full).toBeGreaterThan(200);
+  rig.ring.release("episode");
+  flood(rig, 5);
+  rig.settle();
+  expectLightWhole(rig);
 });

@@ -6,9 +6,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { BootClocks } from "../../src/ring/boot-clocks.ts";
 import { scanSegment } from "../../src/ring/segment-scan.ts";
 import { makeFolder, removeFolder } from "../support/folder.ts";
-import { channel, LIGHT, MS, Rig, type RigOptions, START_NS, topicClass } from "./ring-rig.ts";
+import { channel, JOINTS, LIGHT, MS, Rig, type RigOptions, START_NS, topicClass } from "./ring-rig.ts";
 
-const JOINTS = channel(1, "/joint_states", "light");
 const TF_STATIC = channel(2, "/tf_static", "light", { isLatched: true });
 const S = 1000n * MS;
 const DAY = 86_400n * S;

@@ -1,15 +1,13 @@
 /** The disk takes the bytes but not the transaction: there looked to be room, and then there was none. */
-import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { isRoot, lacks } from "../support/needs.ts";
+import { SmallDisk } from "../support/small-disk.ts";
 import {
   brokenIdentities,
-  channel,
   expectedOf,
   gotOf,
+  IMAGE,
+  JOINTS,
   LIGHT,
   miscounts,
   noise,
@@ -18,14 +16,11 @@ import {
   topicClass,
 } from "./ring-rig.ts";
 
-const JOINTS = channel(1, "/joint_states", "light");
-const IMAGE = channel(2, "/camera", "camera");
 const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 50 });
 
 function rigOf(options: RigOptions = {}, folder?: string): Rig {
   const rig = new Rig({ classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 64 * 1024, ...options }, folder);
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   return rig;
 }
 
@@ -122,28 +117,18 @@ test("a range of it can be given up, whichever half of its way it has gone", () 
 });
 
 test.skipIf(lacks(isRoot))("a real disk that fills up between a chunk's placing and its commit", () => {
-  const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", folder]);
-  try {
-    using rig = rigOf({ inlineBytesMax: 1_000_000, segmentBytes: 1024 * 1024 }, folder);
-    rig.ring.commit();
-    send(rig, 20_000);
-    const { stored } = countsOf(rig, JOINTS.topic) ?? {};
-    expect(stored).toBe(20); // it looked as if there were room
-    const hog = join(folder, "hog");
-    for (const size of [1 << 20, 4096])
-      try {
-        for (;;) appendFileSync(hog, Buffer.alloc(size, 1));
-      } catch {} // full
-    expect(rig.ring.commit()).toMatchObject({ isDurable: false, reason: expect.stringMatching(/full/) });
-    expect(countsOf(rig, JOINTS.topic)).toMatchObject({ inMemory: 20, stored: 0 });
-    expect(brokenIdentities(rig)).toEqual([]);
-    rmSync(hog);
-    rig.settle();
-    expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
-    expect(brokenIdentities(rig)).toEqual([]);
-  } finally {
-    execFileSync("umount", ["-l", folder]);
-    rmSync(folder, { recursive: true, force: true });
-  }
+  using disk = new SmallDisk(12);
+  using rig = rigOf({ inlineBytesMax: 1_000_000, segmentBytes: 1024 * 1024 }, disk.path);
+  rig.ring.commit();
+  send(rig, 20_000);
+  const { stored } = countsOf(rig, JOINTS.topic) ?? {};
+  expect(stored).toBe(20); // it looked as if there were room
+  disk.fill();
+  expect(rig.ring.commit()).toMatchObject({ isDurable: false, reason: expect.stringMatching(/full/) });
+  expect(countsOf(rig, JOINTS.topic)).toMatchObject({ inMemory: 20, stored: 0 });
+  expect(brokenIdentities(rig)).toEqual([]);
+  disk.makeRoom();
+  rig.settle();
+  expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
+  expect(brokenIdentities(rig)).toEqual([]);
 });

@@ -4,9 +4,10 @@ import { expect, test } from "vitest";
 import type { ReadProblem } from "../../src/ring/ring-reader.ts";
 import {
   brokenIdentities,
-  channel,
   expectedOf,
   gotOf,
+  IMAGE,
+  JOINTS,
   LIGHT,
   MS,
   noise,
@@ -17,8 +18,6 @@ import {
 
 const MIB = 1024 * 1024;
 const CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0 });
-const JOINTS = channel(1, "/joint_states", "light");
-const IMAGE = channel(2, "/camera", "camera");
 
 function run(rig: Rig, seconds: number): void {
   for (let tick = 0; tick < seconds * 20; tick += 1) {
@@ -35,8 +34,7 @@ function run(rig: Rig, seconds: number): void {
 
 function rigOf(options: ConstructorParameters<typeof Rig>[0]): Rig {
   const rig = new Rig({ classes: [LIGHT, CAMERA], segmentBytes: MIB, ...options });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   return rig;
 }
 

@@ -1,29 +1,19 @@
 /** What the disk does to a ring: full, broken, damaged, gone. */
-import { execFileSync } from "node:child_process";
-import {
-  appendFileSync,
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import type { ReadProblem } from "../../src/ring/ring-reader.ts";
-import { realSegmentIo, type SegmentIo } from "../../src/ring/segment-io.ts";
 import { auditRing } from "../support/audit.ts";
+import { BrokenDisk } from "../support/broken-disk.ts";
 import { isRoot, lacks } from "../support/needs.ts";
+import { SmallDisk } from "../support/small-disk.ts";
 import {
   brokenIdentities,
-  channel,
   expectedOf,
   gotOf,
+  IMAGE,
+  JOINTS,
   LIGHT,
   MS,
   noise,
@@ -32,8 +22,6 @@ import {
   topicClass,
 } from "./ring-rig.ts";
 
-const JOINTS = channel(1, "/joint_states", "light");
-const IMAGE = channel(2, "/camera", "camera");
 const EVERYTHING = { startNs: 0n, endNs: 2n ** 62n };
 const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 2 });
 
@@ -55,40 +43,17 @@ function dropsOf(rig: Rig, reason: string): number {
   return rig.ledger.snapshot().reduce((sum, { dropped }) => sum + (dropped[reason] ?? 0), 0);
 }
 
-/** A disk that says ENOSPC while `isFull`. */
-function fullDisk(): { io: SegmentIo; isFull: boolean } {
-  const real = realSegmentIo(undefined);
-  const disk = { isFull: false, io: real };
-  const refuse = () => {
-    if (disk.isFull) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
-  };
-  disk.io = {
-    preallocate: (fd, sizeBytes) => {
-      refuse();
-      real.preallocate(fd, sizeBytes);
-    },
-    open: real.open,
-    write: (fd, buffers, offset) => {
-      refuse();
-      real.write(fd, buffers, offset);
-    },
-    sync: real.sync,
-  };
-  return disk;
-}
-
 test("what a full disk refuses waits in memory and is written when there is space again", () => {
-  const disk = fullDisk();
+  const disk = new BrokenDisk();
   using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA] });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 1);
-  disk.isFull = true;
+  disk.refuses = true;
   run(rig, 3);
   expect(rig.ring.status().isDiskRefusing).toBe(true);
   expect(rig.ring.commit()).toMatchObject({ isDurable: false, reason: expect.stringContaining("ENOSPC") });
   expect(brokenIdentities(rig)).toEqual([]);
-  disk.isFull = false;
+  disk.refuses = false;
   run(rig, 1);
   rig.settle();
   expect(rig.ring.status()).toMatchObject({ isDiskRefusing: false, backlogBytes: 0 });
@@ -97,15 +62,14 @@ test("what a full disk refuses waits in memory and is written when there is spac
 });
 
 test("beyond its budget the least valuable of what waits is dropped, counted as disk_full", () => {
-  const disk = fullDisk();
+  const disk = new BrokenDisk();
   using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA], backlogBytesMax: 1_000_000 });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
-  disk.isFull = true;
+  rig.addChannel(JOINTS, IMAGE);
+  disk.refuses = true;
   run(rig, 5);
   expect(rig.ring.status().backlogBytes).toBeLessThanOrEqual(1_000_000);
   expect(brokenIdentities(rig)).toEqual([]);
-  disk.isFull = false;
+  disk.refuses = false;
   rig.settle();
   const got = rig.readAll();
   expect(got.filter(({ channelId }) => channelId === 1).length).toBe(500);
@@ -118,19 +82,13 @@ test("beyond its budget the least valuable of what waits is dropped, counted as 
 });
 
 test("bytes whose sync failed are never referred to, and counted", () => {
-  const disk = fullDisk();
-  let isBroken = false;
-  const sync = (fd: number) => {
-    if (isBroken) throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
-    realSegmentIo(undefined).sync(fd);
-  };
-  using rig = new Rig({ io: { ...disk.io, sync }, classes: [LIGHT, STORED_CAMERA] });
-  rig.addChannel(IMAGE);
-  rig.addChannel(JOINTS);
+  const disk = new BrokenDisk("EIO");
+  using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA] });
+  rig.addChannel(IMAGE, JOINTS);
   run(rig, 1);
-  isBroken = true;
+  disk.failsToSync = true;
   run(rig, 1);
-  isBroken = false;
+  disk.failsToSync = false;
   run(rig, 1);
   rig.settle();
   const got = rig.readAll().length;
@@ -140,18 +98,13 @@ test("bytes whose sync failed are never referred to, and counted", () => {
 });
 
 test("a disk that fails at each sync for a while leaves no segments behind that nobody may fill", () => {
-  const disk = fullDisk();
-  let isBroken = true;
-  const sync = (fd: number) => {
-    if (isBroken) throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
-    realSegmentIo(undefined).sync(fd);
-  };
-  using rig = new Rig({ io: { ...disk.io, sync }, classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 0 });
-  rig.addChannel(IMAGE);
-  rig.addChannel(JOINTS);
+  const disk = new BrokenDisk("EIO");
+  disk.failsToSync = true;
+  using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 0 });
+  rig.addChannel(IMAGE, JOINTS);
   run(rig, 10);
   expect(rig.ring.status().diskBytes).toBeLessThan(4 * 1024 * 1024);
-  isBroken = false;
+  disk.failsToSync = false;
   const before = rig.sent.length;
   run(rig, 2);
   rig.settle();
@@ -160,19 +113,18 @@ test("a disk that fails at each sync for a while leaves no segments behind that 
 });
 
 test("what a range is owed can be given up: dropped and counted, and the rest goes on", () => {
-  const disk = fullDisk();
+  const disk = new BrokenDisk();
   using rig = new Rig({ io: disk.io, classes: [LIGHT, STORED_CAMERA] });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 1);
-  disk.isFull = true;
+  disk.refuses = true;
   run(rig, 4);
   const range = { startNs: rig.nowNs - 3000n * MS, endNs: rig.nowNs - 1000n * MS };
   expect(rig.ring.durabilityOf(range.startNs, range.endNs)).toBe("refused");
   rig.ring.giveUp(range.startNs, range.endNs);
   expect(rig.ring.durabilityOf(range.startNs, range.endNs)).toBe("durable");
   expect(brokenIdentities(rig)).toEqual([]);
-  disk.isFull = false;
+  disk.refuses = false;
   rig.settle();
   expect(rig.ring.durabilityOf(0n, rig.nowNs)).toBe("durable");
   const got = gotOf(rig.readAll());
@@ -190,121 +142,94 @@ test("what a range is owed can be given up: dropped and counted, and the rest go
 test.skipIf(lacks(isRoot))(
   "light data that a full disk refuses waits in memory, is counted there, and all of it comes to the disk later",
   () => {
-    const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", folder]);
-    try {
-      using rig = new Rig({ classes: [LIGHT], inlineBytesMax: 64 * 1024 }, folder);
-      rig.addChannel(JOINTS);
-      /** A second of light chunks alone, whose bytes lie in their rows. */
-      const runLight = () => {
-        for (let tick = 0; tick < 100; tick += 1) {
-          rig.send(1, noise(200, rig.sent.length));
-          rig.clock.advanceMs(10);
-          rig.flush();
-        }
-        rig.ring.commit();
-      };
+    using disk = new SmallDisk(12);
+    using rig = new Rig({ classes: [LIGHT], inlineBytesMax: 64 * 1024 }, disk.path);
+    rig.addChannel(JOINTS);
+    /** A second of light chunks alone, whose bytes lie in their rows. */
+    const runLight = () => {
+      for (let tick = 0; tick < 100; tick += 1) {
+        rig.send(1, noise(200, rig.sent.length));
+        rig.clock.advanceMs(10);
+        rig.flush();
+      }
+      rig.ring.commit();
+    };
+    runLight();
+    disk.fill();
+    const fullNs = rig.nowNs;
+    for (let second = 0; second < 120 && rig.ring.durabilityOf(fullNs, rig.nowNs) !== "refused"; second += 1)
       runLight();
-      try {
-        for (;;) appendFileSync(join(folder, "hog"), Buffer.alloc(4096, 1));
-      } catch {} // full
-      const fullNs = rig.nowNs;
-      for (let second = 0; second < 120 && rig.ring.durabilityOf(fullNs, rig.nowNs) !== "refused"; second += 1)
-        runLight();
-      expect(rig.ring.durabilityOf(fullNs, rig.nowNs)).toBe("refused");
-      expect(brokenIdentities(rig)).toEqual([]);
-      rmSync(join(folder, "hog"));
-      rig.settle();
-      expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
-      expect(brokenIdentities(rig)).toEqual([]);
-    } finally {
-      execFileSync("umount", ["-l", folder]);
-      rmSync(folder, { recursive: true, force: true });
-    }
+    expect(rig.ring.durabilityOf(fullNs, rig.nowNs)).toBe("refused");
+    expect(brokenIdentities(rig)).toEqual([]);
+    disk.makeRoom();
+    rig.settle();
+    expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent));
+    expect(brokenIdentities(rig)).toEqual([]);
   },
 );
 
 test.skipIf(lacks(isRoot))("bytes whose row a full disk refuses can be given up too", () => {
-  const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", folder]);
-  try {
-    const options = { classes: [LIGHT, STORED_CAMERA], segmentBytes: 8 * 1024 * 1024, inlineBytesMax: 64 * 1024 };
-    using rig = new Rig(options, folder);
-    rig.addChannel(JOINTS);
-    rig.addChannel(IMAGE);
-    run(rig, 1);
-    try {
-      for (;;) appendFileSync(join(folder, "hog"), Buffer.alloc(4096, 1));
-    } catch {} // full
-    const fullNs = rig.nowNs;
-    run(rig, 3); // the segment has room, the log of its rows has not
-    expect(rig.ring.durabilityOf(fullNs, rig.nowNs)).toBe("refused");
-    expect(brokenIdentities(rig)).toEqual([]);
-    rig.ring.giveUp(fullNs, rig.nowNs);
-    expect(brokenIdentities(rig)).toEqual([]);
-    rmSync(join(folder, "hog"));
-    run(rig, 1);
-    rig.settle();
-    expect(rig.ring.durabilityOf(START_NS, rig.nowNs)).toBe("durable");
-    expect(brokenIdentities(rig)).toEqual([]);
-    const images = (messages: readonly { readonly channelId: number }[]) =>
-      messages.filter(({ channelId }) => channelId === IMAGE.id).length;
-    const got = rig.readAll();
-    expect(images(got)).toBeLessThan(images(rig.sent));
-    const evicted = rig.ledger.snapshot().reduce((sum, counts) => sum + counts.evicted, 0);
-    expect(got.length + evicted + dropsOf(rig, "disk_full")).toBe(rig.sent.length);
-    using again = rig.reopen(options);
-    expect(gotOf(again.readAll())).toEqual(gotOf(got));
-    const db = new Database(join(folder, "ring.db"), { readonly: true });
-    type Segment = { chunks: number; rows: number };
-    const segments = db
-      .prepare<[], Segment>(
-        "SELECT chunks, (SELECT count(*) FROM chunk c WHERE c.segment = s.id) AS rows FROM segment s",
-      )
-      .all();
-    db.close();
-    expect(segments.length).toBeGreaterThan(0);
-    expect(segments.filter(({ chunks, rows }) => chunks !== rows)).toEqual([]);
-  } finally {
-    execFileSync("umount", ["-l", folder]);
-    rmSync(folder, { recursive: true });
-  }
+  using disk = new SmallDisk(12);
+  const options = { classes: [LIGHT, STORED_CAMERA], segmentBytes: 8 * 1024 * 1024, inlineBytesMax: 64 * 1024 };
+  using rig = new Rig(options, disk.path);
+  rig.addChannel(JOINTS, IMAGE);
+  run(rig, 1);
+  disk.fill();
+  const fullNs = rig.nowNs;
+  run(rig, 3); // the segment has room, the log of its rows has not
+  expect(rig.ring.durabilityOf(fullNs, rig.nowNs)).toBe("refused");
+  expect(brokenIdentities(rig)).toEqual([]);
+  rig.ring.giveUp(fullNs, rig.nowNs);
+  expect(brokenIdentities(rig)).toEqual([]);
+  disk.makeRoom();
+  run(rig, 1);
+  rig.settle();
+  expect(rig.ring.durabilityOf(START_NS, rig.nowNs)).toBe("durable");
+  expect(brokenIdentities(rig)).toEqual([]);
+  const images = (messages: readonly { readonly channelId: number }[]) =>
+    messages.filter(({ channelId }) => channelId === IMAGE.id).length;
+  const got = rig.readAll();
+  expect(images(got)).toBeLessThan(images(rig.sent));
+  const evicted = rig.ledger.snapshot().reduce((sum, counts) => sum + counts.evicted, 0);
+  expect(got.length + evicted + dropsOf(rig, "disk_full")).toBe(rig.sent.length);
+  using again = rig.reopen(options);
+  expect(gotOf(again.readAll())).toEqual(gotOf(got));
+  const db = new Database(join(disk.path, "ring.db"), { readonly: true });
+  type Segment = { chunks: number; rows: number };
+  const segments = db
+    .prepare<[], Segment>("SELECT chunks, (SELECT count(*) FROM chunk c WHERE c.segment = s.id) AS rows FROM segment s")
+    .all();
+  db.close();
+  expect(segments.length).toBeGreaterThan(0);
+  expect(segments.filter(({ chunks, rows }) => chunks !== rows)).toEqual([]);
 });
 
 test.skipIf(lacks(isRoot))("on a really full file system capture goes on, and recovers by itself", () => {
-  const folder = mkdtempSync(join(tmpdir(), "lode-full-"));
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]);
-  try {
-    const options = { classes: [LIGHT, STORED_CAMERA], segmentBytes: 1024 * 1024, inlineBytesMax: 64 * 1024 };
-    using rig = new Rig(options, folder);
-    rig.addChannel(JOINTS);
-    rig.addChannel(IMAGE);
-    run(rig, 2);
-    const free = rig.ring.status().freeBytes;
-    writeFileSync(join(folder, "hog"), new Uint8Array(Math.max(0, free - 256 * 1024)));
-    run(rig, 6, 4000);
-    expect(rig.ring.status().isDiskRefusing).toBe(true);
-    expect(brokenIdentities(rig)).toEqual([]);
-    rmSync(join(folder, "hog"));
-    run(rig, 1);
-    rig.settle();
-    expect(rig.ring.status().isDiskRefusing).toBe(false);
-    expect(brokenIdentities(rig)).toEqual([]);
-    const got = gotOf(rig.readAll());
-    const evicted = rig.ledger.snapshot().reduce((sum, counts) => sum + counts.evicted, 0);
-    expect(got.length + evicted + dropsOf(rig, "disk_full")).toBe(rig.sent.length);
-    const sent = new Set(expectedOf(rig.sent));
-    expect(got.filter((message) => !sent.has(message))).toEqual([]);
-  } finally {
-    execFileSync("umount", [folder]);
-    rmSync(folder, { recursive: true });
-  }
+  using disk = new SmallDisk(8);
+  const options = { classes: [LIGHT, STORED_CAMERA], segmentBytes: 1024 * 1024, inlineBytesMax: 64 * 1024 };
+  using rig = new Rig(options, disk.path);
+  rig.addChannel(JOINTS, IMAGE);
+  run(rig, 2);
+  const free = rig.ring.status().freeBytes;
+  writeFileSync(join(disk.path, "hog"), new Uint8Array(Math.max(0, free - 256 * 1024)));
+  run(rig, 6, 4000);
+  expect(rig.ring.status().isDiskRefusing).toBe(true);
+  expect(brokenIdentities(rig)).toEqual([]);
+  disk.makeRoom();
+  run(rig, 1);
+  rig.settle();
+  expect(rig.ring.status().isDiskRefusing).toBe(false);
+  expect(brokenIdentities(rig)).toEqual([]);
+  const got = gotOf(rig.readAll());
+  const evicted = rig.ledger.snapshot().reduce((sum, counts) => sum + counts.evicted, 0);
+  expect(got.length + evicted + dropsOf(rig, "disk_full")).toBe(rig.sent.length);
+  const sent = new Set(expectedOf(rig.sent));
+  expect(got.filter((message) => !sent.has(message))).toEqual([]);
 });
 
 test("a bit flip anywhere in a segment costs its chunk: quarantined with its reason, the rest comes back", () => {
   using rig = new Rig({ classes: [LIGHT, STORED_CAMERA] });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 2);
   rig.settle();
   using reader = rig.open();
@@ -347,8 +272,7 @@ function flipBit(folder: string, needle: Buffer): void {
 
 test("a damaged inline payload, and a row that lies about its size, hand out nothing", () => {
   using rig = new Rig();
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 2);
   rig.settle();
   const db = new Database(join(rig.folder, "ring.db"));
@@ -369,8 +293,7 @@ test("a damaged inline payload, and a row that lies about its size, hand out not
 
 test("a lost segment file costs its chunks, and the ring goes on", () => {
   using rig = new Rig({ classes: [LIGHT, STORED_CAMERA] });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 2);
   rig.settle();
   const [name] = readdirSync(join(rig.folder, "segments"));
@@ -396,8 +319,7 @@ test("files that no row knows are removed at opening", () => {
 test("a ring.db that is none any more is set aside, and rebuilt from the segment files", () => {
   const options = { classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 64 * 1024 };
   using rig = new Rig(options);
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 3);
   rig.settle();
   const inSegments = countWhere(rig, "segment IS NOT NULL");
@@ -433,8 +355,7 @@ function countWhere(rig: Rig, condition: string): number {
 test("a ring.db that is gone is rebuilt from the segment files, and no new chunk gets a used id", () => {
   const options = { classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 0 };
   using rig = new Rig(options);
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 3);
   rig.settle();
   using again = rig.reopen(options, () => rmSync(join(rig.folder, "ring.db")));
@@ -464,8 +385,7 @@ function damageLeaves(folder: string, table: string, first: number, count = 1): 
 test("of a database with damaged pages the other rows come back, light ones too, and the loss is exact", () => {
   const options = { classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 64 * 1024 };
   using rig = new Rig(options);
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 20);
   rig.settle();
   using again = rig.reopen(options, () => {
@@ -488,8 +408,7 @@ test("of a database with damaged pages the other rows come back, light ones too,
 test("a page that turns out to be damaged while recording stops nothing: the file is replaced and rebuilt", () => {
   const options = { classes: [LIGHT, STORED_CAMERA], bytesMax: 24e6, inlineBytesMax: 100_000 };
   using rig = new Rig(options);
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   run(rig, 20, 1500);
   rig.settle();
   const before = rig.sent.length;

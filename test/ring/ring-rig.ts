@@ -45,6 +45,9 @@ export function channel(id: number, topic: string, className: string, changes: P
   return { id, topic, schema, messageEncoding: "cdr", className, isLocal: false, isLatched: false, ...changes };
 }
 
+export const JOINTS = channel(1, "/joint_states", "light");
+export const IMAGE = channel(2, "/camera", "camera");
+
 export type Sent = { readonly channelId: number; readonly logTimeNs: bigint; readonly bytes: Uint8Array };
 
 export type RigOptions = Partial<RingOptions> & {
@@ -111,9 +114,11 @@ export class Rig implements Disposable {
     return this.clock.wallNs();
   }
 
-  addChannel(added: Channel): void {
-    this.ring.declareChannel(added);
-    this.builder.addChannel(added, this.classOf(added));
+  addChannel(...channels: Channel[]): void {
+    for (const added of channels) {
+      this.ring.declareChannel(added);
+      this.builder.addChannel(added, this.classOf(added));
+    }
   }
 
   send(channelId: number, bytes: Uint8Array, logTimeNs = this.nowNs): "stored" | "dropped" {

@@ -4,6 +4,8 @@ import {
   channel,
   expectedOf,
   gotOf,
+  IMAGE,
+  JOINTS,
   LIGHT,
   MS,
   miscounts,
@@ -12,9 +14,6 @@ import {
   START_NS,
   topicClass,
 } from "./ring-rig.ts";
-
-const JOINTS = channel(1, "/joint_states", "light");
-const IMAGE = channel(2, "/camera", "camera");
 
 /** A second of 100 Hz joints and 20 Hz images of 30 kB. */
 function runSecond(rig: Rig): void {
@@ -44,8 +43,7 @@ test("every light message comes back byte for byte, in order of log time", () =>
 
 test("a heavy topic is on disk at its baseline rate, and at full rate once promoted, no message twice", () => {
   using rig = new Rig();
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   for (let second = 0; second < 5; second += 1) runSecond(rig);
   rig.settle();
   const images = () => rig.readAll().filter(({ channelId }) => channelId === 2);
@@ -65,8 +63,7 @@ test("a heavy topic is on disk at its baseline rate, and at full rate once promo
 
 test("while full rate is on, heavy topics go straight to disk", () => {
   using rig = new Rig();
-  rig.addChannel(IMAGE);
-  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE, JOINTS);
   rig.ring.setFullRate(true);
   runSecond(rig);
   rig.settle();
@@ -77,8 +74,7 @@ test("while full rate is on, heavy topics go straight to disk", () => {
 
 test("what the memory tier lets go is counted as reduced, unless a hold wants it", () => {
   using rig = new Rig({ classes: [LIGHT, topicClass("camera", { memoryMs: 1000 })] });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   rig.ring.hold("episode", START_NS + 1000n * MS, START_NS + 1999n * MS);
   for (let second = 0; second < 4; second += 1) runSecond(rig);
   rig.settle();
@@ -96,8 +92,7 @@ test("what the memory tier lets go is counted as reduced, unless a hold wants it
 
 test("a hold without a promotion keeps its chunks from expiring in memory", () => {
   using rig = new Rig({ classes: [LIGHT, topicClass("camera", { memoryMs: 2000 })] });
-  rig.addChannel(JOINTS);
-  rig.addChannel(IMAGE);
+  rig.addChannel(JOINTS, IMAGE);
   runSecond(rig);
   rig.ring.hold("episode", START_NS, rig.nowNs - 1n);
   for (let second = 0; second < 4; second += 1) runSecond(rig);
@@ -109,8 +104,7 @@ test("a hold without a promotion keeps its chunks from expiring in memory", () =
 
 test("what is nearest the failure is on disk first", () => {
   using rig = new Rig();
-  rig.addChannel(IMAGE);
-  rig.addChannel(JOINTS);
+  rig.addChannel(IMAGE, JOINTS);
   for (let second = 0; second < 6; second += 1) runSecond(rig);
   rig.settle();
   const focusNs = START_NS + 3000n * MS;
@@ -130,8 +124,7 @@ test("what is nearest the failure is on disk first", () => {
 
 test("a restart finds everything committed, and goes on behind it", () => {
   using first = new Rig();
-  first.addChannel(JOINTS);
-  first.addChannel(IMAGE);
+  first.addChannel(JOINTS, IMAGE);
   first.ring.setFullRate(true);
   runSecond(first);
   first.settle();
