@@ -8,6 +8,7 @@ import { Fault } from "../std/fault.ts";
 import type { WireEncoding } from "./cursor.ts";
 import { compileDecoder, type Decoder } from "./decoder.ts";
 import { compileField, type FieldReader } from "./field.ts";
+import { Layouts } from "./field-location.ts";
 import { compileObjectField, decodeJson, unpackMessage } from "./msgpack.ts";
 import { type ParsedSchema, type Problem, parseSchema } from "./parsed-schema.ts";
 import { compileSequence, compileStamp, type SequenceReader, type StampReader } from "./stamp.ts";
@@ -16,6 +17,7 @@ import { compileVideoFrame, type FrameReader } from "./video-frame.ts";
 export class ChannelReader {
   readonly #parsedByKey = new Map<string, ParsedSchema | Problem>();
   readonly #parsedBySchema = new WeakMap<Schema, ParsedSchema | Problem>();
+  readonly #layouts = new WeakMap<Channel, Layouts>();
   readonly #decoders = new WeakMap<Channel, Decoder>();
 
   parse(schema: Schema): ParsedSchema | Problem {
@@ -34,7 +36,10 @@ export class ChannelReader {
     if (encoding === "msgpack") return compileObjectField(unpackMessage, path);
     if (encoding === "json") return compileObjectField(decodeJson, path);
     const parsed = this.parse(channel.schema);
-    return "problem" in parsed ? parsed : compileField(parsed, encoding, path);
+    if ("problem" in parsed) return parsed;
+    const layouts = this.#layouts.get(channel) ?? new Layouts(parsed, encoding);
+    this.#layouts.set(channel, layouts);
+    return compileField(parsed, encoding, path, layouts);
   };
 
   /** undefined: the type carries no stamp, or is not known. */

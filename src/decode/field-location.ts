@@ -1,10 +1,11 @@
 /**
- * Where a field stands in a message, found again without walking.
+ * Where fields stand in a channel's messages, found again without walking.
  *
- * It depends only on the counts before it (string lengths, array sizes). A location remembers those counts and the
- * offset that followed from them; while a message shows the same counts at the same places the offset holds
- * (compared word by word, so a message buffer may be filled again), else the message is walked and the new layout
- * remembered. An element chosen by name is remembered with its name, which is compared too; names are taken to be unique.
+ * That depends only on the counts before them (string lengths, array sizes). `Layouts` remembers those counts, and
+ * the offsets that followed from them: while a message shows the same counts at the same places the offsets hold. All
+ * fields of a channel share one `Layouts`, so that a message is compared once (word by word), however many fields are
+ * read. From the first count that differs, the message is walked and the new layout remembered. An element chosen by name is
+ * remembered with its name, which is compared too; names are taken to be unique.
  */
 import { Cursor, type WireEncoding } from "./cursor.ts";
 import { type Move, type Plan, planPath } from "./field-plan.ts";
@@ -16,7 +17,7 @@ import {
   PRIMITIVE_BYTES,
 } from "./parsed-schema.ts";
 
-const WORDS_MAX = 256; // of a remembered layout; a field behind more counts than that is walked to every time
+const WORDS_MAX = 512; // of a remembered layout; a field behind more counts than that is walked to every time
 
 /** Where a field of one fixed-size value stands, for readers of other forms. undefined: the type has no such field. */
 export function compileLocation(
@@ -27,108 +28,193 @@ export function compileLocation(
 ): Location | undefined {
   const plan = planPath(parsed, path);
   if ("problem" in plan || plan.target.kind !== "value" || plan.target.type !== type) return undefined;
-  return new Location(plan, encoding);
+  return new Location(plan, new Layouts(parsed, encoding));
 }
 
 /**
- * What must stand where in a message for the target to stand at `offset`: every count before it, and the name it was
- * chosen by. Words of 4 bytes: a name's first word reaches back into its count, which is the same too.
+ * What must stand where in a message for the fields to stand at their offsets: every count before them, and the names
+ * they were chosen by, in the order of the message. Words of 4 bytes: a name's first word reaches back into its count, which is the same too.
  */
 type Layout = {
-  kind: number; // the encapsulation, in CDR
+  kind: number; // the encapsulation, in CDR; −1: none yet
   isLittleEndian: boolean;
   readonly wordOffsets: number[];
   readonly words: number[];
-  offset: number;
-  /** A message must be as long for the layout to apply; Infinity: it never does. */
-  needsBytes: number;
+  /** By the location's index: the field's first byte (−1: not known), the byte behind it, and behind the last word it depends on. */
+  readonly starts: number[];
+  readonly ends: number[];
+  readonly untils: number[];
 };
 
 /**
- * Finds the target, remembering the layouts of the last two kinds of message: two publishers on one
- * topic (the joints of arm and gripper) take turns.
+ * The layouts of the last two kinds of message: two publishers on one topic (the joints of arm and gripper) take
+ * turns. A message is known by its object: one that is filled again with another message is noticed by each location
+ * that has already read it, and by none that has not.
  */
-export class Location {
-  readonly #plan: Plan;
-  readonly #cursor: Cursor;
+export class Layouts {
+  readonly parsed: ParsedSchema;
+  readonly encoding: WireEncoding;
   readonly #isCdr: boolean;
+  readonly #cursor: Cursor;
   #layout = emptyLayout();
   #otherLayout = emptyLayout();
-  #lastCountOffset = -1;
+  #message: Uint8Array | undefined;
+  #turn = 0;
+  #locationCount = 0;
+  /** Of the walk at hand. */
+  readonly #countOffsets: number[] = [];
+  readonly #counts: number[] = [];
+  /** Of the message that was looked at last. */
+  view: DataView = new DataView(new ArrayBuffer(0));
+  sizeBytes = 0;
 
-  constructor(plan: Plan, encoding: WireEncoding) {
-    this.#plan = plan;
+  constructor(parsed: ParsedSchema, encoding: WireEncoding) {
+    this.parsed = parsed;
+    this.encoding = encoding;
     this.#isCdr = encoding === "cdr";
-    this.#cursor = new Cursor(encoding, (offset, value) => this.#rememberCount(offset, value));
+    this.#cursor = new Cursor(encoding, (offset, value) => this.#note(offset, value));
   }
 
-  /** Of the message that was found last. */
   get isLittleEndian(): boolean {
     return this.#layout.isLittleEndian;
   }
 
-  /** The offset of the target's first byte; a value of fixed size fits into the message. −1 if it is not there. */
-  find(view: DataView, sizeBytes: number): number {
-    if (this.#applies(this.#layout, view, sizeBytes)) return this.#layout.offset;
-    const other = this.#otherLayout;
+  /** A number of its own for a location. */
+  join(): number {
+    this.#locationCount += 1;
+    return this.#locationCount - 1;
+  }
+
+  /** Looks at the message, unless it is the one at hand and was not read in this turn. Returns the turn. */
+  turnOf(message: Uint8Array, lastTurn: number): number {
+    if (message !== this.#message || lastTurn === this.#turn) this.#look(message);
+    return this.#turn;
+  }
+
+  /** The first byte of a location's field in the message at hand; −1 if it is not there. */
+  find(index: number, plan: Plan): number {
+    const start = this.#layout.starts[index] ?? -1;
+    return start >= 0 && (this.#layout.ends[index] ?? 0) <= this.sizeBytes ? start : this.#walk(index, plan);
+  }
+
+  #look(message: Uint8Array): void {
+    this.#message = message;
+    this.#turn += 1;
+    this.view = this.parsed.viewOf(message);
+    this.sizeBytes = message.byteLength;
+    const kind = this.#isCdr ? (this.sizeBytes < 4 ? NO_KIND : this.view.getUint16(0)) : ROS1_KIND;
+    if (this.#wordsHeld(this.#layout, kind) === this.#layout.words.length) return;
+    const older = this.#otherLayout;
     this.#otherLayout = this.#layout;
-    this.#layout = other;
-    return this.#applies(other, view, sizeBytes) ? other.offset : this.#walk(view, sizeBytes);
+    this.#layout = older;
+    const held = this.#wordsHeld(older, kind);
+    if (held < older.words.length || older.kind !== kind) forgetFrom(older, held, kind);
   }
 
-  #applies(layout: Layout, view: DataView, sizeBytes: number): boolean {
-    if (sizeBytes < layout.needsBytes || (this.#isCdr && view.getUint16(0) !== layout.kind)) return false;
+  /** How many of the layout's words, from the first on, stand in the message at hand; −1: it is another encapsulation. */
+  #wordsHeld(layout: Layout, kind: number): number {
+    if (layout.kind !== kind) return -1;
+    const { view, sizeBytes } = this;
     const { wordOffsets, words, isLittleEndian } = layout;
-    for (let index = 0; index < wordOffsets.length; index += 1)
-      if (view.getUint32(wordOffsets[index] ?? 0, isLittleEndian) !== words[index]) return false;
-    return true;
+    let index = 0;
+    for (; index < wordOffsets.length; index += 1) {
+      const offset = wordOffsets[index] ?? 0;
+      if (offset + 4 > sizeBytes || view.getUint32(offset, isLittleEndian) !== words[index]) break;
+    }
+    return index;
   }
 
-  #walk(view: DataView, sizeBytes: number): number {
+  #walk(index: number, plan: Plan): number {
     const cursor = this.#cursor;
-    const layout = this.#layout;
-    layout.needsBytes = Number.POSITIVE_INFINITY;
-    layout.wordOffsets.length = 0;
-    layout.words.length = 0;
-    this.#lastCountOffset = -1;
-    if (!cursor.start(view, sizeBytes)) return -1;
-    layout.isLittleEndian = cursor.isLittleEndian;
-    const found = move(cursor, this.#plan.moves);
-    const valueBytes = found === undefined ? -1 : this.#alignToValue();
+    this.#countOffsets.length = 0;
+    this.#counts.length = 0;
+    if (!cursor.start(this.view, this.sizeBytes)) return -1;
+    const found = move(cursor, plan.moves);
+    const valueBytes = found === undefined ? -1 : alignToValue(cursor, plan);
     if (found === undefined || valueBytes < 0) return -1;
     for (let end = found.end; end > found.start; end -= 4)
-      this.#remember(end - 4, view.getUint32(end - 4, layout.isLittleEndian));
-    layout.kind = this.#isCdr ? view.getUint16(0) : 0;
-    layout.offset = cursor.offset;
-    if (layout.words.length <= WORDS_MAX)
-      layout.needsBytes = Math.max(cursor.offset + valueBytes, ...layout.wordOffsets.map((offset) => offset + 4));
+      this.#note(end - 4, this.view.getUint32(end - 4, cursor.isLittleEndian));
+    this.#remember(index, cursor.offset, cursor.offset + valueBytes);
     return cursor.offset;
   }
 
-  /** The size of a value of fixed size, 0 for other targets, −1 if it does not fit. */
-  #alignToValue(): number {
-    const { target } = this.#plan;
-    if (target.kind !== "value" || !isFixedPrimitive(target.type)) return 0;
-    return this.#cursor.fits(target.type) ? PRIMITIVE_BYTES[target.type] : -1;
+  #note(offset: number, word: number): void {
+    if (this.#counts.length > WORDS_MAX) return;
+    this.#countOffsets.push(offset);
+    this.#counts.push(word);
   }
 
-  /** A stretch may be walked twice (a name is looked up first): each count is remembered once. */
-  #rememberCount(offset: number, value: number): void {
-    if (offset <= this.#lastCountOffset) return;
-    this.#lastCountOffset = offset;
-    this.#remember(offset, value);
-  }
-
-  #remember(offset: number, word: number): void {
-    if (this.#layout.words.length > WORDS_MAX) return;
-    this.#layout.wordOffsets.push(offset);
-    this.#layout.words.push(word);
+  #remember(index: number, start: number, end: number): void {
+    const { wordOffsets, words, starts, ends, untils } = this.#layout;
+    if (words.length + this.#counts.length > WORDS_MAX) return;
+    let until = 0;
+    for (const [at, offset] of this.#countOffsets.entries()) {
+      until = Math.max(until, offset + 4);
+      const place = placeOf(wordOffsets, offset);
+      if (wordOffsets[place] === offset) continue; // a stretch may be walked twice: a name is looked up first
+      wordOffsets.splice(place, 0, offset);
+      words.splice(place, 0, this.#counts[at] ?? 0);
+    }
+    while (starts.length <= index) {
+      starts.push(-1);
+      ends.push(0);
+      untils.push(0);
+    }
+    starts[index] = start;
+    ends[index] = end;
+    untils[index] = until;
   }
 }
 
+/** One field's place, by the layouts that it shares with others of its channel. */
+export class Location {
+  readonly layouts: Layouts;
+  readonly #plan: Plan;
+  readonly #index: number;
+  #turn = 0;
+
+  constructor(plan: Plan, layouts: Layouts) {
+    this.#plan = plan;
+    this.layouts = layouts;
+    this.#index = layouts.join();
+  }
+
+  /** The offset of the field's first byte; a value of fixed size fits into the message. −1 if it is not there. */
+  find(message: Uint8Array): number {
+    this.#turn = this.layouts.turnOf(message, this.#turn);
+    return this.layouts.find(this.#index, this.#plan);
+  }
+}
+
+const NO_KIND = 0xffff; // no encapsulation that is read here
+const ROS1_KIND = 1; // there is no encapsulation, and little-endian as that of this number is
+
 function emptyLayout(): Layout {
-  const needsBytes = Number.POSITIVE_INFINITY;
-  return { kind: 0, isLittleEndian: true, wordOffsets: [], words: [], offset: -1, needsBytes };
+  return { kind: -1, isLittleEndian: true, wordOffsets: [], words: [], starts: [], ends: [], untils: [] };
+}
+
+/** What depends on words from the `held`-th on no longer holds; all of it if they stand in another encapsulation. */
+function forgetFrom(layout: Layout, held: number, kind: number): void {
+  const from = held < 0 ? 0 : (layout.wordOffsets[held] ?? 0);
+  for (let index = 0; index < layout.starts.length; index += 1)
+    if (held < 0 || (layout.untils[index] ?? 0) > from) layout.starts[index] = -1;
+  layout.wordOffsets.length = Math.max(0, held);
+  layout.words.length = Math.max(0, held);
+  layout.kind = kind;
+  layout.isLittleEndian = (kind & 1) === 1;
+}
+
+/** Where `offset` stands, or would, among the ascending ones; most are behind all others. */
+function placeOf(offsets: readonly number[], offset: number): number {
+  let place = offsets.length;
+  while (place > 0 && (offsets[place - 1] ?? 0) >= offset) place -= 1;
+  return place;
+}
+
+/** The size of a value of fixed size, 0 for other targets, −1 if it does not fit. */
+function alignToValue(cursor: Cursor, { target }: Plan): number {
+  if (target.kind !== "value" || !isFixedPrimitive(target.type)) return 0;
+  return cursor.fits(target.type) ? PRIMITIVE_BYTES[target.type] : -1;
 }
 
 function bytesEqual(view: DataView, offset: number, bytes: Uint8Array): boolean {

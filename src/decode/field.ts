@@ -8,7 +8,7 @@
  */
 import { unreachable } from "../std/assert.ts";
 import { Cursor, type WireEncoding } from "./cursor.ts";
-import { Location, move } from "./field-location.ts";
+import { Layouts, Location, move } from "./field-location.ts";
 import { type Plan, planPath, type Target } from "./field-plan.ts";
 import {
   type Field,
@@ -24,36 +24,50 @@ export type FieldValue = number | string | boolean | readonly number[] | Float64
 /** Numbers of an array hold until the reader reads its next message. */
 export type FieldReader = (message: Uint8Array) => FieldValue;
 
-export function compileField(parsed: ParsedSchema, encoding: WireEncoding, path: string): FieldReader | Problem {
+/** Fields of one channel share `layouts`. */
+export function compileField(
+  parsed: ParsedSchema,
+  encoding: WireEncoding,
+  path: string,
+  layouts = new Layouts(parsed, encoding),
+): FieldReader | Problem {
   const plan = planPath(parsed, path);
   if ("problem" in plan) return plan;
-  const location = new Location(plan, encoding);
+  const location = new Location(plan, layouts);
   return plan.target.kind === "value" && isFixedPrimitive(plan.target.type)
     ? scalarReader(parsed, location, plan.target.type)
-    : variableReader(parsed, location, plan.target, encoding);
+    : variableReader(parsed, location, plan.target);
 }
 
 /** The hot path of rules: the location has already made sure that the value fits. */
-function scalarReader(parsed: ParsedSchema, location: Location, type: FixedPrimitiveName): FieldReader {
-  const read = numberRead(type, parsed.ros);
-  const isBool = type === "bool";
+function scalarReader({ ros }: ParsedSchema, location: Location, type: FixedPrimitiveName): FieldReader {
+  const { layouts } = location;
+  const read = numberRead(type, ros);
+  // Closures of their own: a call of the one that reads the type is not inlined.
+  if (type === "float64")
+    return (message) => {
+      const offset = location.find(message);
+      return offset < 0 ? undefined : layouts.view.getFloat64(offset, layouts.isLittleEndian);
+    };
+  if (type === "bool")
+    return (message) => {
+      const offset = location.find(message);
+      return offset < 0 ? undefined : layouts.view.getUint8(offset) !== 0;
+    };
   return (message) => {
-    const view = parsed.viewOf(message);
-    const offset = location.find(view, message.byteLength);
-    if (offset < 0) return undefined;
-    const value = read(view, offset, location.isLittleEndian);
-    return isBool ? value !== 0 : value;
+    const offset = location.find(message);
+    return offset < 0 ? undefined : read(layouts.view, offset, layouts.isLittleEndian);
   };
 }
 
-function variableReader(parsed: ParsedSchema, location: Location, target: Target, encoding: WireEncoding): FieldReader {
-  const read = compileTarget(target, parsed.ros);
+function variableReader({ ros }: ParsedSchema, location: Location, target: Target): FieldReader {
+  const { layouts } = location;
+  const read = compileTarget(target, ros);
   // A cursor of its own: the counts inside the target are no part of the remembered layout.
-  const cursor = new Cursor(encoding);
+  const cursor = new Cursor(layouts.encoding);
   return (message) => {
-    const view = parsed.viewOf(message);
-    const offset = location.find(view, message.byteLength);
-    if (offset < 0 || !cursor.start(view, message.byteLength)) return undefined;
+    const offset = location.find(message);
+    if (offset < 0 || !cursor.start(layouts.view, layouts.sizeBytes)) return undefined;
     cursor.offset = offset;
     return read(cursor);
   };
@@ -142,8 +156,12 @@ function compileNumbers(field: Field, type: FixedPrimitiveName, ros: 1 | 2): Tar
     const count = cursor.enterArray(field);
     if (count < 0 || !cursor.fits(type, count)) return undefined;
     if (values.length !== count) values = new Float64Array(count);
-    for (let index = 0; index < count; index += 1)
-      values[index] = read(cursor.view, cursor.offset + index * size, cursor.isLittleEndian);
+    const { view, offset, isLittleEndian } = cursor;
+    if (type === "float64")
+      for (let index = 0; index < count; index += 1)
+        values[index] = view.getFloat64(offset + index * 8, isLittleEndian);
+    else
+      for (let index = 0; index < count; index += 1) values[index] = read(view, offset + index * size, isLittleEndian);
     return values;
   };
 }

@@ -18,10 +18,9 @@ export function compileStamp(parsed: ParsedSchema, encoding: WireEncoding): Stam
   let lastSeconds = 0;
   let lastNs = 0n;
   return (message) => {
-    const view = parsed.viewOf(message);
-    const offset = location.find(view, message.byteLength);
+    const offset = location.find(message);
     if (offset < 0) return 0n;
-    const isLittle = location.isLittleEndian;
+    const { view, isLittleEndian: isLittle } = location.layouts;
     const seconds = isSigned ? view.getInt32(offset, isLittle) : view.getUint32(offset, isLittle);
     if (seconds < 0) return 0n;
     if (seconds !== lastSeconds) lastNs = BigInt(seconds) * 1_000_000_000n;
@@ -38,8 +37,7 @@ export function compileSequence(parsed: ParsedSchema, encoding: WireEncoding): S
   const location = compileLocation(parsed, encoding, "header.seq", "uint32");
   if (location === undefined || parsed.ros !== 1) return undefined;
   return (message) => {
-    const view = parsed.viewOf(message);
-    const offset = location.find(view, message.byteLength);
-    return offset < 0 ? -1 : view.getUint32(offset, location.isLittleEndian);
+    const offset = location.find(message);
+    return offset < 0 ? -1 : location.layouts.view.getUint32(offset, location.layouts.isLittleEndian);
   };
 }

@@ -7,7 +7,7 @@
  * each of its frames is taken to stand on its own.
  */
 import type { WireEncoding } from "./cursor.ts";
-import { Location } from "./field-location.ts";
+import { Layouts, Location } from "./field-location.ts";
 import { planPath } from "./field-plan.ts";
 import type { ParsedSchema } from "./parsed-schema.ts";
 
@@ -34,18 +34,19 @@ const SCANNED_BYTES_MAX = 64 * 1024;
 /** undefined: no type that carries video. */
 export function compileVideoFrame(parsed: ParsedSchema, encoding: WireEncoding): FrameReader | undefined {
   const type = TYPES.find(({ name }) => name.test(parsed.name));
-  const codec = type && locate(parsed, encoding, type.codec);
-  const content = type && locate(parsed, encoding, "data");
-  if (type === undefined || codec === undefined || content === undefined) return undefined;
-  const flags = type.flags === "" ? undefined : locate(parsed, encoding, type.flags);
+  if (type === undefined) return undefined;
+  const layouts = new Layouts(parsed, encoding);
+  const codec = locate(layouts, type.codec);
+  const content = locate(layouts, "data");
+  if (codec === undefined || content === undefined) return undefined;
+  const flags = type.flags === "" ? undefined : locate(layouts, type.flags);
   return (message) => {
-    const view = parsed.viewOf(message);
     if (flags !== undefined) {
-      const offset = flags.find(view, message.byteLength);
-      return offset >= 0 && (view.getUint8(offset) & FLAG_KEY) !== 0 ? "key" : "delta";
+      const offset = flags.find(message);
+      return offset >= 0 && ((message[offset] ?? 0) & FLAG_KEY) !== 0 ? "key" : "delta";
     }
-    const name = codecOf(message, stretchAt(codec, view, message, encoding));
-    const { start, end } = name === undefined ? NOTHING : stretchAt(content, view, message, encoding);
+    const name = codecOf(message, stretchAt(codec, message));
+    const { start, end } = name === undefined ? NOTHING : stretchAt(content, message);
     return name === undefined ? "other" : frameKind(message, start, end, name);
   };
 }
@@ -93,18 +94,19 @@ function startsAnnexB(bytes: Uint8Array, start: number, end: number): boolean {
 type Stretch = { readonly start: number; readonly end: number };
 const NOTHING: Stretch = { start: 0, end: 0 };
 
-function locate(parsed: ParsedSchema, encoding: WireEncoding, path: string): Location | undefined {
-  const plan = planPath(parsed, path);
-  return "problem" in plan ? undefined : new Location(plan, encoding);
+function locate(layouts: Layouts, path: string): Location | undefined {
+  const plan = planPath(layouts.parsed, path);
+  return "problem" in plan ? undefined : new Location(plan, layouts);
 }
 
 /** The bytes of the string or byte array at the location, without its count. */
-function stretchAt(location: Location, view: DataView, message: Uint8Array, encoding: WireEncoding): Stretch {
-  const found = location.find(view, message.byteLength);
+function stretchAt(location: Location, message: Uint8Array): Stretch {
+  const found = location.find(message);
+  const { view, encoding, isLittleEndian } = location.layouts;
   const countOffset = encoding === "cdr" ? (found + 3) & ~3 : found;
   if (found < 0 || countOffset + 4 > message.byteLength) return NOTHING;
   const start = countOffset + 4;
-  const end = start + view.getUint32(countOffset, location.isLittleEndian);
+  const end = start + view.getUint32(countOffset, isLittleEndian);
   return end > message.byteLength ? NOTHING : { start, end };
 }
 

@@ -15,6 +15,7 @@ import { benchmarkFiring } from "./firing.ts";
 import { benchmarkMemory } from "./memory.ts";
 import { benchmarkNominal, benchmarkNominalDefault } from "./nominal.ts";
 import { benchmarkRingRead } from "./ring-read.ts";
+import { benchmarkRules } from "./rules.ts";
 import { benchmarkSlowDisk } from "./slow-disk.ts";
 import { amplificationBenchmark } from "./write-amplification.ts";
 
@@ -41,6 +42,7 @@ const ALL: Readonly<Record<string, (options: { seconds: number }) => Promise<Ben
   "ceiling-camera": benchmarkCeilingCamera,
   "ceiling-sensors": benchmarkCeilingSensors,
   adapter: benchmarkAdapter,
+  rules: benchmarkRules,
   firing: benchmarkFiring,
   "slow-disk": benchmarkSlowDisk,
   memory: benchmarkMemory,

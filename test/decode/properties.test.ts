@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { compileDecoder } from "../../src/decode/decoder.ts";
 import { compileEncoder } from "../../src/decode/encoder.ts";
 import { compileField, type FieldReader } from "../../src/decode/field.ts";
+import { Layouts } from "../../src/decode/field-location.ts";
 import { compileStamp } from "../../src/decode/stamp.ts";
 import { Fault } from "../../src/std/fault.ts";
 import { type Generated, generated } from "./generated.ts";
@@ -49,6 +50,35 @@ describe.each([
           if ("problem" in reader) throw new Error(reader.problem);
           for (const bytes of [sample.bytes, other, sample.bytes, other]) reader(bytes);
           if (!isSame(reader(other), read(decoded))) expect(reader(other), path).toEqual(read(decoded));
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("readers that share what a channel's messages look like read what each would alone", () => {
+    const damage = fc.record({ cut: fc.nat(), flips: fc.array(fc.nat(), { maxLength: 3 }) });
+    const script = fc.array(fc.tuple(fc.nat(2), fc.option(damage), fc.nat()), { minLength: 4, maxLength: 12 });
+    fc.assert(
+      fc.property(generated(ros), fc.integer(), script, (sample, seed, steps) => {
+        const { parsed } = sample;
+        const encode = compileEncoder(parsed, encoding);
+        if ("problem" in encode) throw new Error(encode.problem);
+        const json = toJson(parsed.root, sample.message, ros);
+        const others = [seed, seed + 1].map((other) => encode(resized(json, other)).bytes.slice());
+        const messages = [sample.bytes, ...others];
+        const layouts = new Layouts(parsed, encoding);
+        const shared = leavesOf(parsed.root).map(({ path }) => compileField(parsed, encoding, path, layouts));
+        for (const [which, hurt, first] of steps) {
+          const message = (messages[which] ?? sample.bytes).slice();
+          const bytes = hurt === null ? message : damaged(message, hurt.cut, hurt.flips);
+          for (let k = 0; k < shared.length; k += 1) {
+            const index = (first + k) % shared.length; // nobody is always the first
+            const [reader, { path } = { path: "" }] = [shared[index], leavesOf(parsed.root)[index]];
+            const alone = compileField(parsed, encoding, path);
+            if (typeof reader !== "function" || typeof alone !== "function") throw new Error("no reader");
+            if (!isSame(reader(bytes), alone(bytes))) expect(reader(bytes), path).toEqual(alone(bytes));
+          }
         }
       }),
       { numRuns: 100 },
