@@ -1,8 +1,8 @@
 /**
- * The ring's words to the ledger: one for each way a chunk can go.
+ * The ring's words to the ledger: an event for each way a chunk can go.
  *
- * At every commit a received message is in memory, stored, reduced or dropped, once; a word moves all messages of a
- * chunk, per topic. What is dropped or damaged gets a row in the loss ledger too. Evictions are told inside the
+ * At every commit a received message is in memory, stored, reduced or dropped, once; an event moves all messages
+ * of a chunk, per topic. What is dropped or damaged gets a row in the loss ledger too. Evictions are told inside the
  * transaction that deletes the rows; the other counts are saved with the ring's next commit.
  */
 import type { Channel } from "../model/channel.ts";
@@ -11,16 +11,26 @@ import { SEQUENCE_SLACK } from "./message-record.ts";
 import { accountedAmount } from "./packed-chunk.ts";
 import type { Amount, CountChange, RingLedger } from "./ring-ledger.ts";
 
-const RECEIVED: CountChange = { received: 1 };
-const REMEMBERED: CountChange = { inMemory: 1 };
-const REDUCED: CountChange = { inMemory: -1, reduced: 1 };
-const STORED: CountChange = { stored: 1 };
-const WRITTEN: CountChange = { inMemory: -1, stored: 1 };
-const TAKEN_BACK: CountChange = { inMemory: 1, stored: -1 };
-const DROPPED_OWED: CountChange = { inMemory: -1, dropped: "disk_full" };
-const DROPPED_STORED: CountChange = { stored: -1, dropped: "disk_full" };
+/** What can befall the messages of a chunk. */
+const EVENTS = {
+  received: { received: 1 },
+  remembered: { inMemory: 1 },
+  /** From memory to its baseline. */
+  reduced: { inMemory: -1, reduced: 1 },
+  /** As it came. */
+  stored: { stored: 1 },
+  /** From memory to the disk. */
+  written: { inMemory: -1, stored: 1 },
+  /** From the disk to memory: no transaction took it. */
+  takenBack: { inMemory: 1, stored: -1 },
+  /** From memory: the disk refuses, and too much waits for it. */
+  droppedOwed: { inMemory: -1, dropped: "disk_full" },
+  /** Counted as stored, but no row will refer to it. */
+  droppedStored: { stored: -1, dropped: "disk_full" },
+  /** In a segment file, and in no index until the rebuild finds it. */
+  unindexed: { stored: -1, dropped: "unindexed" },
+} as const satisfies Record<string, CountChange>;
 const DAMAGED: CountChange = { stored: -1, dropped: "corrupt_chunk" };
-const UNINDEXED: CountChange = { stored: -1, dropped: "unindexed" };
 const EVICTED: CountChange = { evicted: 1 };
 
 type Counted = { readonly startNs: bigint; readonly endNs: bigint; readonly channels: readonly ChunkChannel[] };
@@ -35,47 +45,16 @@ export class Accounts {
     this.#channels = channels;
   }
 
-  received(chunk: Counted): void {
-    this.#count(chunk, RECEIVED);
-  }
-
-  remembered(chunk: Counted): void {
-    this.#count(chunk, REMEMBERED);
-  }
-
-  /** From memory to its baseline. */
-  reduced(chunk: Counted): void {
-    this.#count(chunk, REDUCED);
-  }
-
-  /** As it came. */
-  stored(chunk: Counted): void {
-    this.#count(chunk, STORED);
-  }
-
-  /** From memory to the disk. */
-  written(chunk: Counted): void {
-    this.#count(chunk, WRITTEN);
-  }
-
-  /** In a segment file, and in no index until the rebuild finds it. */
-  unindexed(chunk: Counted): void {
-    this.#count(chunk, UNINDEXED);
-  }
-
-  /** From the disk to memory: no transaction took it. */
-  takenBack(chunk: Counted): void {
-    this.#count(chunk, TAKEN_BACK);
-  }
-
-  /** From memory: the disk refuses, and too much waits for it. */
-  droppedOwed(chunk: Counted): void {
-    this.#drop(chunk, DROPPED_OWED);
-  }
-
-  /** Counted as stored, but no row will refer to it. */
-  droppedStored(chunk: Counted): void {
-    this.#drop(chunk, DROPPED_STORED);
+  /** Of this boot; a chunk that the disk refuses for good gets its row in the loss ledger too. */
+  count({ startNs, endNs, channels }: Counted, event: keyof typeof EVENTS): void {
+    const change: CountChange = EVENTS[event];
+    for (const channel of channels) {
+      const topic = this.#topicOf(channel.channelId);
+      const amount = accountedAmount(channel);
+      this.#ledger.add(topic, change, amount);
+      if (change.dropped === "disk_full")
+        this.#ledger.addLoss({ topic, reason: change.dropped, startNs, endNs, ...amount });
+    }
   }
 
   /** Of any boot, inside the transaction that sets it aside: what was stored is dropped now. */
@@ -119,19 +98,6 @@ export class Accounts {
       if (count !== undefined) last.set(id, sequenceFloor + count + SEQUENCE_SLACK * openings);
     }
     return last;
-  }
-
-  #count({ channels }: Counted, word: CountChange): void {
-    for (const channel of channels) this.#ledger.add(this.#topicOf(channel.channelId), word, accountedAmount(channel));
-  }
-
-  #drop(chunk: Counted, word: CountChange): void {
-    this.#count(chunk, word);
-    const { startNs, endNs, channels } = chunk;
-    for (const channel of channels) {
-      const topic = this.#topicOf(channel.channelId);
-      this.#ledger.addLoss({ topic, reason: "disk_full", startNs, endNs, ...accountedAmount(channel) });
-    }
   }
 
   #topicOf(channelId: number): string {

@@ -62,7 +62,8 @@ export type ChunkRow = ChunkPlace & {
   readonly channels: readonly ChunkChannel[];
 };
 
-type Row = SealedRow & {
+/** As it lies in the table, but for its bytes' place. */
+export type StoredRow = SealedRow & {
   readonly size: bigint;
   readonly segment: bigint | null;
   readonly quarantine: string | null;
@@ -165,7 +166,7 @@ export class ChunkTable {
   /** A class's rows after a place, oldest first: by boot, whatever its clock said, then by start. */
   page(className: string, after: ChunkPlace, count: number): ChunkRow[] {
     return this.#db
-      .prepare<[string, number, bigint, number], Row>(
+      .prepare<[string, number, bigint, number], StoredRow>(
         `SELECT ${COLUMNS} FROM chunk WHERE class_name = ? AND (boot, start_ns) > (?, ?)
            ORDER BY boot, start_ns LIMIT ?`,
       )
@@ -176,7 +177,7 @@ export class ChunkTable {
 
   /** The channels of a boot's chunks that touch the ranges, damaged ones left out. */
   *channelsWithin(ranges: readonly Range[], bootId: string): Generator<ChunkChannel> {
-    const query = this.#db.prepare<[bigint, bigint, bigint, string], Row>(
+    const query = this.#db.prepare<[bigint, bigint, bigint, string], StoredRow>(
       `SELECT ${COLUMNS} FROM chunk WHERE start_ns >= ? AND start_ns <= ? AND end_ns >= ?
          AND boot = (SELECT id FROM boot WHERE boot_id = ?)`,
     );
@@ -202,13 +203,16 @@ export class ChunkTable {
 
   /** Flags the row. undefined: it is gone, or was flagged before. */
   quarantine(id: number, reason: string): ChunkRow | undefined {
-    const row = this.#db.prepare<[number], Row>(`SELECT ${COLUMNS} FROM chunk WHERE id = ?`).safeIntegers().get(id);
+    const row = this.#db
+      .prepare<[number], StoredRow>(`SELECT ${COLUMNS} FROM chunk WHERE id = ?`)
+      .safeIntegers()
+      .get(id);
     if (row === undefined || row.quarantine !== null) return undefined;
     this.#db.prepare("UPDATE chunk SET quarantine = ? WHERE id = ?").run(reason, id);
     return this.#fromRow(row);
   }
 
-  #fromRow(row: Row): ChunkRow {
+  #fromRow(row: StoredRow): ChunkRow {
     const bootId = this.#bootIds.get(Number(row.boot)) ?? "";
     return {
       id: Number(row.id),

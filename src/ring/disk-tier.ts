@@ -140,7 +140,7 @@ export class DiskTier {
       return true;
     } catch (error) {
       const lost = this.uncommitted.takeFrom(this.segments.abandon());
-      for (const chunk of lost) this.#given.accounts.droppedStored(chunk);
+      for (const chunk of lost) this.#given.accounts.count(chunk, "droppedStored");
       throw error;
     }
   }
@@ -197,7 +197,7 @@ export class DiskTier {
   replace(): DiskTier {
     const { options, deps, accounts } = this.#given;
     const written = this.uncommitted.takeWritten();
-    for (const chunk of written) accounts.unindexed(chunk);
+    for (const chunk of written) accounts.count(chunk, "unindexed");
     this[Symbol.dispose]();
     setAsideRingFile(options.folder);
     const db = openRingFile(options.folder, deps.ledger);

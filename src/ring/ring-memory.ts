@@ -52,22 +52,22 @@ export class RingMemory {
   /** Copies a new chunk to the memory tier. */
   remember(chunk: PackedChunk): void {
     const { accounts, holds } = this.#given;
-    accounts.remembered(chunk);
+    accounts.count(chunk, "remembered");
     for (const expired of this.tier.add(this.#payloads.keep(chunk))) {
       if (holds.holds(expired)) this.#owe(expired);
-      else this.#reduce(expired);
+      else this.#letGo(expired, "reduced");
     }
   }
 
   /** Copies a new chunk that the disk refused. */
   oweNew(chunk: PackedChunk): void {
-    this.#given.accounts.remembered(chunk);
+    this.#given.accounts.count(chunk, "remembered");
     this.#owe(this.#payloads.keep(chunk));
   }
 
   /** A chunk with bytes of its own that counts as stored, but no transaction took it. */
   takeBack(chunk: PackedChunk): void {
-    this.#given.accounts.takenBack(chunk);
+    this.#given.accounts.count(chunk, "takenBack");
     this.#owe(chunk);
   }
 
@@ -82,17 +82,14 @@ export class RingMemory {
   offer(bytesMax: number, place: (chunk: PackedChunk) => Placing): number {
     return this.#backlog.offer(bytesMax, (chunk) => {
       const placing = place(chunk);
-      if (placing === "refused") return false;
-      if (placing === "placed") this.#given.accounts.written(chunk);
-      else this.#given.accounts.droppedOwed(chunk);
-      this.#payloads.give(chunk);
-      return true;
+      if (placing !== "refused") this.#letGo(chunk, placing === "placed" ? "written" : "droppedOwed");
+      return placing !== "refused";
     });
   }
 
   /** Drops what is owed of the range. */
   giveUp(startNs: bigint, endNs: bigint): void {
-    for (const chunk of this.#backlog.takeWithin(startNs, endNs)) this.#drop(chunk);
+    for (const chunk of this.#backlog.takeWithin(startNs, endNs)) this.#letGo(chunk, "droppedOwed");
   }
 
   /** The chunks that touch the range, or from which the video in it is decoded. */
@@ -134,21 +131,16 @@ export class RingMemory {
     if (!isHeavyOver && overBytes <= 0) return false;
     const least = this.#backlog.least((chunk) => holds.holds(chunk), isHeavyOver);
     const unheld = least === undefined || least.isHeld || least.rank <= LIGHT_RANK ? this.tier.takeLeast() : undefined;
-    if (unheld !== undefined) this.#reduce(unheld);
+    if (unheld !== undefined) this.#letGo(unheld, "reduced");
     else if (least !== undefined) {
       this.#backlog.remove(least.chunk);
-      this.#drop(least.chunk);
+      this.#letGo(least.chunk, "droppedOwed");
     }
     return unheld !== undefined || least !== undefined;
   }
 
-  #drop(chunk: PackedChunk): void {
-    this.#given.accounts.droppedOwed(chunk);
-    this.#payloads.give(chunk);
-  }
-
-  #reduce(chunk: PackedChunk): void {
-    this.#given.accounts.reduced(chunk);
+  #letGo(chunk: PackedChunk, event: "reduced" | "written" | "droppedOwed"): void {
+    this.#given.accounts.count(chunk, event);
     this.#payloads.give(chunk);
   }
 }

@@ -15,7 +15,7 @@ import type { Channel } from "../model/channel.ts";
 import { Fault } from "../std/fault.ts";
 import { type Db, openDatabaseForReading } from "../store/database.ts";
 import { ChunkList, type ListedChunk } from "./chunk-list.ts";
-import { headerOf, isSound, SEALED_COLUMNS, type SealedRow } from "./chunk-table.ts";
+import { headerOf, isSound, SEALED_COLUMNS, type StoredRow } from "./chunk-table.ts";
 import { latchedSeal } from "./latched.ts";
 import { decompressFrame } from "./lz4-frame.ts";
 import type { MemorySpool } from "./memory-spool.ts";
@@ -77,12 +77,7 @@ type Place = {
   readonly isSound: boolean;
 };
 
-type Row = SealedRow & {
-  readonly size: bigint;
-  readonly segment: bigint | null;
-  readonly offset: bigint | null;
-  readonly quarantine: string | null;
-};
+type Row = StoredRow & { readonly offset: bigint | null };
 
 export class RingReader {
   readonly #folder: string;

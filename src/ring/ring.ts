@@ -146,7 +146,7 @@ export class Ring {
     this.#latched.note(raw);
     const chunk = this.#packer.pack(raw);
     this.#newestNs = latest(this.#newestNs, chunk.endNs);
-    this.#accounts.received(chunk);
+    this.#accounts.count(chunk, "received");
     const isForDisk = topicClass.tier === "disk" || chunk.kind === "baseline" || this.#isFullRate;
     if (isForDisk || this.#holds.holds(chunk)) this.#store(chunk);
     else this.#memory.remember(chunk);
@@ -265,7 +265,7 @@ export class Ring {
   giveUp(startNs: bigint, endNs: bigint): void {
     const fromNs = this.#keyFrames.windowStart(startNs);
     this.#memory.giveUp(fromNs, endNs);
-    for (const chunk of this.#disk.uncommitted.takeWithin(fromNs, endNs)) this.#accounts.droppedStored(chunk);
+    for (const chunk of this.#disk.uncommitted.takeWithin(fromNs, endNs)) this.#accounts.count(chunk, "droppedStored");
   }
 
   /** Sets a chunk aside that a reader found damaged: no reader gets it again, the ledger has rows, the rest goes on. */
@@ -350,11 +350,11 @@ export class Ring {
 
   #store(chunk: PackedChunk): void {
     const placing = this.#refusal.isOn ? "refused" : this.#place(chunk);
-    if (placing === "placed") this.#accounts.stored(chunk);
+    if (placing === "placed") this.#accounts.count(chunk, "stored");
     else if (placing === "refused") this.#memory.oweNew(chunk);
     else {
-      this.#accounts.remembered(chunk);
-      this.#accounts.droppedOwed(chunk);
+      this.#accounts.count(chunk, "remembered");
+      this.#accounts.count(chunk, "droppedOwed");
     }
   }
 

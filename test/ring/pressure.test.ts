@@ -8,6 +8,7 @@ import { isRoot, lacks } from "../support/needs.ts";
 import { SmallDisk } from "../support/small-disk.ts";
 import {
   brokenIdentities,
+  countsOf,
   IMAGE,
   JOINTS,
   LIGHT,
@@ -15,11 +16,11 @@ import {
   noise,
   Rig,
   type RigOptions,
+  STORED_CAMERA,
   topicClass,
 } from "./ring-rig.ts";
 
 const MIB = 1024 * 1024;
-const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 50 });
 const IMAGE_BYTES = 40_000;
 
 function rigOf(options: RigOptions, folder?: string): Rig {
@@ -38,12 +39,6 @@ function flood(rig: Rig, seconds: number, imageHz = 20): void {
     rig.ring.step(20);
     if (tick % 10 === 9) rig.ring.commit();
   }
-}
-
-function countsOf(rig: Rig, topic: string) {
-  const counts = rig.ledger.snapshot(rig.ring.heldAmounts()).find((entry) => entry.topic === topic);
-  if (counts === undefined) throw new Error(`nothing of ${topic} was received`);
-  return counts;
 }
 
 /** By the publisher's own list: nothing of it was dropped or evicted, and all of it can be read. */

@@ -4,6 +4,7 @@ import { isRoot, lacks } from "../support/needs.ts";
 import { SmallDisk } from "../support/small-disk.ts";
 import {
   brokenIdentities,
+  countsOf,
   expectedOf,
   gotOf,
   IMAGE,
@@ -13,10 +14,8 @@ import {
   noise,
   Rig,
   type RigOptions,
-  topicClass,
+  STORED_CAMERA,
 } from "./ring-rig.ts";
-
-const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 50 });
 
 function rigOf(options: RigOptions = {}, folder?: string): Rig {
   const rig = new Rig({ classes: [LIGHT, STORED_CAMERA], inlineBytesMax: 64 * 1024, ...options }, folder);
@@ -32,10 +31,6 @@ function send(rig: Rig, jointBytes = 400): void {
     rig.clock.advanceMs(50);
   }
   rig.builder.flushAll();
-}
-
-function countsOf(rig: Rig, topic: string) {
-  return rig.ledger.snapshot(rig.ring.heldAmounts()).find((counts) => counts.topic === topic);
 }
 
 /** In the middle of the transaction, as SQLite says it. */
@@ -84,10 +79,10 @@ test("what waits too long for a transaction is dropped by value, and each messag
   }
   refusing[Symbol.dispose]();
   rig.settle();
-  const { dropped = {} } = countsOf(rig, JOINTS.topic) ?? {};
+  const { dropped } = countsOf(rig, JOINTS.topic);
   expect(dropped.disk_full).toBeGreaterThan(50);
   const got = rig.readAll();
-  const { disk_full: images = 0 } = countsOf(rig, IMAGE.topic)?.dropped ?? {};
+  const { disk_full: images = 0 } = countsOf(rig, IMAGE.topic).dropped;
   expect(got.length + (dropped.disk_full ?? 0) + images).toBe(rig.sent.length);
   // The oldest went.
   const joints = got.filter(({ channelId }) => channelId === JOINTS.id).map(({ logTimeNs }) => logTimeNs);
@@ -112,7 +107,7 @@ test("a range of it can be given up, whichever half of its way it has gone", () 
   send(rig);
   rig.settle();
   expect(gotOf(rig.readAll())).toEqual(expectedOf(rig.sent.slice(before)));
-  for (const { topic } of [JOINTS, IMAGE]) expect(countsOf(rig, topic)?.dropped.disk_full).toBeGreaterThan(0);
+  for (const { topic } of [JOINTS, IMAGE]) expect(countsOf(rig, topic).dropped.disk_full).toBeGreaterThan(0);
   expect(brokenIdentities(rig)).toEqual([]);
 });
 
@@ -121,7 +116,7 @@ test.skipIf(lacks(isRoot))("a real disk that fills up between a chunk's placing 
   using rig = rigOf({ inlineBytesMax: 1_000_000, segmentBytes: 1024 * 1024 }, disk.path);
   rig.ring.commit();
   send(rig, 20_000);
-  const { stored } = countsOf(rig, JOINTS.topic) ?? {};
+  const { stored } = countsOf(rig, JOINTS.topic);
   expect(stored).toBe(20); // it looked as if there were room
   disk.fill();
   expect(rig.ring.commit()).toMatchObject({ isDurable: false, reason: expect.stringMatching(/full/) });

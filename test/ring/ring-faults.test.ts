@@ -19,11 +19,10 @@ import {
   noise,
   Rig,
   START_NS,
-  topicClass,
+  STORED_CAMERA,
 } from "./ring-rig.ts";
 
 const EVERYTHING = { startNs: 0n, endNs: 2n ** 62n };
-const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 2 });
 
 /** `seconds` of joints at 100 Hz (`jointBytes` each, noise) and 30 kB images at 20 Hz. */
 function run(rig: Rig, seconds: number, jointBytes = 200): void {

@@ -45,6 +45,8 @@ export function channel(id: number, topic: string, className: string, changes: P
   return { id, topic, schema, messageEncoding: "cdr", className, isLocal: false, isLatched: false, ...changes };
 }
 
+export const STORED_CAMERA = topicClass("camera", { tier: "disk", memoryBytesMax: 0, rank: 50 });
+
 export const JOINTS = channel(1, "/joint_states", "light");
 export const IMAGE = channel(2, "/camera", "camera");
 
@@ -195,6 +197,12 @@ export const openLossJournal = (folder: string): Db =>
 function createFormat2(journal: Db): void {
   createBootTables(journal);
   createChannelCopy(journal);
+}
+
+export function countsOf(rig: Rig, topic: string) {
+  const counts = rig.ledger.snapshot(rig.ring.heldAmounts()).find((entry) => entry.topic === topic);
+  if (counts === undefined) throw new Error(`nothing of ${topic} was received`);
+  return counts;
 }
 
 /** `topic: received = …` of a topic whose identity does not hold; none is the promise. */
