@@ -28,8 +28,11 @@ export type TruthEvent = {
   readonly kinds: readonly string[];
   /** What else may be said of it without being false. */
   readonly alsoKinds?: readonly string[];
+  /** Found by what is raised between these two. */
   readonly fromS: number;
   readonly toS: number;
+  /** Up to when what is said of it is true; `toS` without. */
+  readonly untilS?: number;
   /** Needs a firing of its own. */
   readonly isInstant?: boolean;
 };
@@ -128,9 +131,9 @@ function isTold(event: TruthEvent, { kind, fromS, toS }: Raised): boolean {
 }
 
 /** A second firing for an instant is one too many. */
-function isRight({ kinds, alsoKinds = [], fromS, toS, isInstant }: TruthEvent, each: Raised): boolean {
+function isRight({ kinds, alsoKinds = [], fromS, toS, untilS = toS, isInstant }: TruthEvent, each: Raised): boolean {
   const allowed = isInstant === true ? alsoKinds : [...kinds, ...alsoKinds];
-  return allowed.includes(each.kind) && each.fromS >= fromS && each.fromS <= toS;
+  return allowed.includes(each.kind) && each.fromS >= fromS && each.fromS <= untilS;
 }
 
 function raisedIn(verdict: RecordingVerdict, rules: readonly Rule[]): Raised[] {
