@@ -1,18 +1,22 @@
 /** A rule at work, as the trigger sees it: its inputs found, its conditions compiled, its edges stepped. */
 import type { Channel } from "../model/channel.ts";
 import type { RuleEvent } from "../model/rule-event.ts";
+import type { Log } from "../telemetry/log.ts";
 import { DetectorRule } from "./detector-rule.ts";
 import { ExpressionRule } from "./expression-rule.ts";
 import type { Feed } from "./feed.ts";
+import { MessageRule } from "./message-rule.ts";
 import type { Rule } from "./rule.ts";
 import type { RuleClock } from "./rule-clock.ts";
 import type { RuleStatus } from "./rule-report.ts";
+import { SampleRule } from "./sample-rule.ts";
 import type { FieldAccess } from "./seams.ts";
 
 export type RuleDeps = {
   readonly clock: RuleClock;
   readonly fields: FieldAccess;
   feedOf(channel: Channel): Feed;
+  readonly log: Log;
   onEvent(event: RuleEvent): void;
 };
 
@@ -26,5 +30,14 @@ export interface BoundRule {
 }
 
 export function openRule(rule: Rule, deps: RuleDeps): BoundRule {
-  return rule.condition.kind === "detector" ? new DetectorRule(rule, deps) : new ExpressionRule(rule, deps);
+  switch (rule.condition.kind) {
+    case "detector":
+      return new DetectorRule(rule, deps);
+    case "schedule":
+      return new SampleRule(rule, deps);
+    case "message":
+      return new MessageRule(rule, deps);
+    default:
+      return new ExpressionRule(rule, deps);
+  }
 }

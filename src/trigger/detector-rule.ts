@@ -4,7 +4,9 @@ import { assert } from "../std/assert.ts";
 import type { BoundRule, RuleDeps } from "./bound-rule.ts";
 import type { Detector, Subject } from "./detector.ts";
 import { Edge } from "./edge.ts";
+import { FollowUps } from "./follow-ups.ts";
 import type { Rule } from "./rule.ts";
+import { RuleExpressions } from "./rule-expressions.ts";
 import { RuleReport, type RuleStatus } from "./rule-report.ts";
 
 type Watch = { readonly subject: Subject; readonly edge: Edge };
@@ -16,13 +18,17 @@ export class DetectorRule implements BoundRule {
   readonly #needs: string;
   readonly #watches: Watch[] = [];
   readonly #report: RuleReport;
+  readonly #expressions: RuleExpressions;
+  readonly #followUps: FollowUps;
   #atNs = 0n;
 
   constructor(rule: Rule, deps: RuleDeps) {
     assert(rule.condition.kind === "detector", "a detector rule has a detector");
     this.rule = rule;
     this.#deps = deps;
-    this.#report = new RuleReport(rule, deps.onEvent);
+    this.#report = new RuleReport(rule, deps);
+    this.#expressions = new RuleExpressions(rule.inputs, deps, this.#report, (atNs) => this.#evaluate(atNs));
+    this.#followUps = new FollowUps(rule, this.#expressions, this.#report);
     this.#needs = rule.condition.detector.needs;
     this.#detector = rule.condition.detector.open(rule.condition.parameters, {
       fields: deps.fields,
@@ -33,6 +39,7 @@ export class DetectorRule implements BoundRule {
   }
 
   addChannel(channel: Channel): void {
+    this.#expressions.addChannel(channel);
     const listen = this.#detector.bind(channel);
     if (listen === undefined) return;
     this.#report.noteInput(channel);
@@ -55,12 +62,13 @@ export class DetectorRule implements BoundRule {
 
   onLongSilence(): void {
     this.#detector.onLongSilence?.();
+    this.#expressions.onLongSilence();
   }
 
   status(): RuleStatus {
     const boundTo = this.#detector.describe();
-    const isBound = boundTo.length > 0;
-    return this.#report.status(isBound ? "bound" : "waiting", boundTo, isBound ? undefined : `needs ${this.#needs}`);
+    const [state, reason] = boundTo.length > 0 ? (["bound"] as const) : (["waiting", `needs ${this.#needs}`] as const);
+    return this.#report.status(state, boundTo, reason, this.#expressions.waiting());
   }
 
   #watch(topic: string, name: string): Subject {
@@ -73,9 +81,12 @@ export class DetectorRule implements BoundRule {
     const nowMs = this.#deps.clock.nowMs;
     for (const { subject, edge } of this.#watches) {
       const step = edge.step(subject.condition, nowMs);
-      if (step === "fired") this.#report.fire(subject.topic, atNs, subject.values());
-      else if (step === "cleared" && !this.#watches.some((watch) => watch.edge.isHigh))
+      if (step === "fired") {
+        this.#followUps.open();
+        this.#report.fire(subject.topic, atNs, subject.values());
+      } else if (step === "cleared" && !this.#watches.some((watch) => watch.edge.isHigh))
         this.#report.tell("cleared", atNs);
     }
+    this.#followUps.step(nowMs, atNs);
   }
 }

@@ -36,8 +36,13 @@ export class Edge {
     return this.#isHigh;
   }
 
-  /** `isOver` is the condition of the end: by default the contrary of `isOn`. `nowMs` never goes back. */
-  step(isOn: Truth, nowMs: number, isOver: Truth = isOn === undefined ? undefined : !isOn): EdgeStep {
+  /** Its end is the contrary of `isOn`. `nowMs` never goes back. */
+  step(isOn: Truth, nowMs: number): EdgeStep {
+    return this.stepBetween(isOn, isOn === undefined ? undefined : !isOn, nowMs);
+  }
+
+  /** With a condition of its own for the end. */
+  stepBetween(isOn: Truth, isOver: Truth, nowMs: number): EdgeStep {
     if ((this.#isHigh ? isOver : isOn) !== true) {
       this.#sinceMs = Number.NaN;
       return undefined;

@@ -21,6 +21,10 @@ export type Expression = {
   readonly text: string;
   readonly ast: ASTNode;
   readonly fields: readonly FieldReference[];
+  /** The inputs that it reads, fields or not. */
+  readonly inputs: readonly string[];
+  /** Looks back over messages, and so is unknown until they have come. */
+  readonly looksBack: boolean;
 };
 
 /** `text` as people write it: `j.effort["elbow"]`. */
@@ -31,6 +35,7 @@ export function parseExpression(text: string, inputs: readonly string[]): Expres
   const ast = parseCel(text);
   const fields = new Map<string, FieldReference>();
   const used = new Set<string>();
+  let looksBack = false;
   const unknownNumber = (input: string) => {
     used.add(input);
     return () => Number.NaN;
@@ -45,12 +50,17 @@ export function parseExpression(text: string, inputs: readonly string[]): Expres
     },
     hasField: () => true,
     age: unknownNumber,
-    rateHz: unknownNumber,
-    onMessage: () => {},
+    rateHz: (input) => {
+      looksBack = true;
+      return unknownNumber(input);
+    },
+    onMessage: () => {
+      looksBack = true;
+    },
   });
   if (used.size === 0)
     throw new ExpressionProblem("it reads no message.", `Use a field of an input: ${inputs.join(", ")}.`, 0);
-  return { text, ast, fields: [...fields.values()] };
+  return { text, ast, fields: [...fields.values()], inputs: [...used], looksBack };
 }
 
 /** The condition over bound inputs. Throws `ExpressionProblem` where a field does not exist. */

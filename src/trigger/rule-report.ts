@@ -1,6 +1,7 @@
 /** What a rule says: its events, and its status for a person. */
 import type { Channel } from "../model/channel.ts";
 import type { FiringValue, RuleEvent } from "../model/rule-event.ts";
+import { type Log, silentLog } from "../telemetry/log.ts";
 import type { Rule } from "./rule.ts";
 
 export type RuleStatus = {
@@ -13,9 +14,13 @@ export type RuleStatus = {
   readonly boundTo: readonly string[];
   /** Why it is not bound. */
   readonly reason: string | undefined;
+  /** What of it cannot be told, each reason once: a part that waits for its topic, a field that is NaN. */
+  readonly problems: readonly string[];
   readonly firings: number;
   readonly lastFiringNs: bigint | undefined;
 };
+
+export type ReportDeps = { readonly log: Log; onEvent(event: RuleEvent): void };
 
 /**
  * Counts firings and says them on. What fired of a rule that reads a `local` topic is not said: values and topic of a
@@ -23,14 +28,15 @@ export type RuleStatus = {
  */
 export class RuleReport {
   readonly #rule: Rule;
-  readonly #onEvent: (event: RuleEvent) => void;
+  readonly #deps: ReportDeps;
+  readonly #unknowns = new Set<string>();
   firings = 0;
   lastFiringNs: bigint | undefined;
   #isPrivate = false;
 
-  constructor(rule: Rule, onEvent: (event: RuleEvent) => void) {
+  constructor(rule: Rule, deps: ReportDeps) {
     this.#rule = rule;
-    this.#onEvent = onEvent;
+    this.#deps = deps;
   }
 
   /** The rule reads this channel from now on. */
@@ -38,28 +44,41 @@ export class RuleReport {
     this.#isPrivate ||= isLocal;
   }
 
-  fire(topic: string, atNs: bigint, values: Readonly<Record<string, FiringValue>>): void {
+  fire(topic: string, atNs: bigint, values: Readonly<Record<string, FiringValue>>, note = ""): void {
     const { condition, name } = this.#rule;
     const detector = condition.kind === "detector" ? condition.detector.name : undefined;
     this.firings += 1;
     this.lastFiringNs = atNs;
-    const what = this.#isPrivate ? { topic: "", values: {} } : { topic, values };
-    this.#onEvent({ kind: "firing", rule: name, detector, atNs, ...what });
+    const what = this.#isPrivate ? { topic: "", values: {} } : { topic, values, ...(note === "" ? {} : { note }) };
+    this.#deps.onEvent({ kind: "firing", rule: name, detector, atNs, ...what });
   }
 
   tell(kind: Exclude<RuleEvent["kind"], "firing">, atNs: bigint): void {
     if (this.#rule.policy.isDryRun) return; // it says nothing about the episodes of others
-    this.#onEvent({ kind, rule: this.#rule.name, atNs });
+    this.#deps.onEvent({ kind, rule: this.#rule.name, atNs });
   }
 
-  status(state: RuleStatus["state"], boundTo: readonly string[], reason: string | undefined): RuleStatus {
+  /** Why a condition cannot be told: once a rule and reason. */
+  noteUnknown(reason: string): void {
+    if (this.#unknowns.has(reason)) return;
+    this.#unknowns.add(reason);
+    this.#deps.log.warn("A rule cannot be told.", { rule: this.#rule.name, reason });
+  }
+
+  status(
+    state: RuleStatus["state"],
+    boundTo: readonly string[],
+    reason?: string,
+    waiting: readonly string[] = [],
+  ): RuleStatus {
     const { name, place, policy, condition } = this.#rule;
     const detector = condition.kind === "detector" ? condition.detector.name : undefined;
     const { firings, lastFiringNs } = this;
-    return { rule: name, place, kind: policy.kind, detector, state, boundTo, reason, firings, lastFiringNs };
+    const problems = [...waiting, ...this.#unknowns];
+    return { rule: name, place, kind: policy.kind, detector, state, boundTo, reason, problems, firings, lastFiringNs };
   }
 }
 
 export function disabledStatus(rule: Rule): RuleStatus {
-  return new RuleReport(rule, () => {}).status("disabled", [], "switched off");
+  return new RuleReport(rule, { log: silentLog, onEvent: () => {} }).status("disabled", [], "switched off");
 }

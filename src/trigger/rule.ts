@@ -11,13 +11,14 @@
  * A finding names file, line, column, what is wrong and how to mend it; one bad rule makes the whole file bad.
  */
 import { createHash } from "node:crypto";
-import { z } from "zod";
 import type { CapturePolicy, EpisodeKind } from "../model/rule-event.ts";
 import type { Fault } from "../std/fault.ts";
 import { type Finding, faultOf, nearestHint, parseYaml } from "../std/yaml-file.ts";
 import { type DetectorKind, detectorKinds } from "./detectors/index.ts";
 import type { EdgeOptions } from "./edge.ts";
 import { type Expression, ExpressionProblem, parseExpression } from "./expression.ts";
+import { type RuleKey, type RuleText, ruleFileSchema } from "./rule-schema.ts";
+import { compileSchedule, type Schedule } from "./schedule.ts";
 
 /** How an input finds its channel: by topic, by type, or by both. */
 export type InputSpec = {
@@ -37,62 +38,28 @@ export type Rule = {
   readonly condition:
     | { readonly kind: "expression"; readonly when: Expression; readonly clearWhen: Expression | undefined }
     | { readonly kind: "detector"; readonly detector: DetectorKind; readonly parameters: unknown }
+    | { readonly kind: "schedule"; readonly cron: string; readonly schedule: Schedule }
+    /** Every message of its inputs is a firing. */
+    | { readonly kind: "message" }
     /** Only says that an earlier rule of this name is switched off. */
     | { readonly kind: "none" };
   readonly edge: EdgeOptions;
-  readonly recoveredWhen: Expression | undefined;
-  readonly attemptWhen: Expression | undefined;
-  readonly tookOverWhen: Expression | undefined;
+  /** What is listened for after a firing, in this order. */
+  readonly followUps: readonly FollowUpSpec[];
   readonly policy: CapturePolicy;
 };
 
-const ms = z.number().min(0).max(86_400_000);
-const topic = z.string().regex(/^\/\S*$/, "a topic starts with a slash, /joint_states");
-const inputSchema = z.union([
-  topic,
-  z.strictObject({
-    topic: topic.optional(),
-    type: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
-    stale_ms: ms.optional(),
-  }),
-]);
-
-const ruleSchema = z.strictObject({
-  description: z.string().optional(),
-  kind: z.enum(["failure", "span", "sample", "manual"]).default("failure"),
-  enabled: z.boolean().default(true),
-  dry_run: z.boolean().default(false),
-  inputs: z.record(z.string().regex(/^[A-Za-z_]\w*$/, "an input's name is a word"), inputSchema).default({}),
-  when: z.string().min(1).optional(),
-  detector: z.string().optional(),
-  parameters: z.record(z.string(), z.unknown()).default({}),
-  for_ms: ms.default(0),
-  clear_when: z.string().min(1).optional(),
-  clear_for_ms: ms.optional(),
-  cool_down_ms: ms.optional(),
-  pre_roll_ms: ms.default(10_000),
-  post_roll_ms: ms.default(5000),
-  max_ms: ms.min(1000).default(300_000),
-  recovery_timeout_ms: ms.default(60_000),
-  /** An expression, `cleared` (the condition stayed away for `recovered_after_clear_ms`) or `never`. */
-  recovered_when: z.string().min(1).optional(),
-  recovered_after_clear_ms: ms.default(5000),
-  attempt_when: z.string().min(1).optional(),
-  took_over_when: z.string().min(1).optional(),
-  on_overlap: z.enum(["extend", "split", "ignore"]).default("extend"),
-  topics: z.array(z.string()).min(1).default(["**"]),
-  on_demand: z.array(z.string()).default(["**"]),
-  priority: z.number().int().min(0).max(100).default(50),
-  labels: z.record(z.string(), z.string()).default({}),
-});
-
-const fileSchema = z.strictObject({ rules: z.record(z.string().regex(/^[a-z][a-z0-9_]*$/), ruleSchema).default({}) });
-
-type RuleText = z.infer<typeof ruleSchema>;
+const FOLLOW_UPS = [
+  { key: "attempt_when", signal: "attempt" },
+  { key: "recovered_when", signal: "recovered" },
+  { key: "failed_when", signal: "gave_up" },
+  { key: "took_over_when", signal: "took_over" },
+] as const;
+type FollowUpSpec = (typeof FOLLOW_UPS)[number] & { readonly expression: Expression };
 
 /** Throws `Fault("bad_rules")` with every finding. `path` is only named in findings. */
 export function parseRules(path: string, text: string): Rule[] {
-  const parsed = parseYaml(path, text, fileSchema);
+  const parsed = parseYaml(path, text, ruleFileSchema);
   if (parsed.kind === "bad") throw ruleFault(parsed.findings);
   const findings: Finding[] = [];
   const rules = Object.entries(parsed.value.rules).map(([name, rule]) => {
@@ -130,14 +97,11 @@ export function checkFields(
   );
 }
 
-function expressionsOf(rule: Rule): [string, Expression][] {
-  const { condition } = rule;
+function expressionsOf({ condition, followUps }: Rule): [string, Expression][] {
   const all: [string, Expression | undefined][] = [
     ["when", condition.kind === "expression" ? condition.when : undefined],
     ["clear_when", condition.kind === "expression" ? condition.clearWhen : undefined],
-    ["recovered_when", rule.recoveredWhen],
-    ["attempt_when", rule.attemptWhen],
-    ["took_over_when", rule.tookOverWhen],
+    ...followUps.map(({ key, expression }): [string, Expression] => [key, expression]),
   ];
   return all.flatMap(([key, expression]) => (expression === undefined ? [] : [[key, expression]]));
 }
@@ -151,10 +115,16 @@ type Reading = { readonly at: Locate; readonly text: string; readonly findings: 
 
 function toRule(name: string, rule: RuleText, reading: Reading): Rule {
   const inputs = toInputs(rule, reading);
-  const expression = (key: keyof RuleText) => readExpression(key, rule[key], [...inputs.keys()], reading);
-  const condition = toCondition(rule, reading, expression);
+  const read: ReadExpression = (key) => readExpression(key, rule[key], [...inputs.keys()], reading);
+  checkKeys(rule, reading);
+  const condition = toCondition(rule, reading, read);
+  const followUps = FOLLOW_UPS.flatMap((followUp) => {
+    const isWord = followUp.key === "recovered_when" && recoveryWord(rule.recovered_when) !== undefined;
+    const expression = isWord ? undefined : read(followUp.key);
+    return expression === undefined ? [] : [{ ...followUp, expression }];
+  });
   const detector = condition.kind === "detector" ? condition.detector : undefined;
-  const isWord = rule.recovered_when === "cleared" || rule.recovered_when === "never";
+  if (detector !== undefined) checkRoles(rule, detector, followUps, reading);
   return {
     name,
     place: reading.at(),
@@ -166,16 +136,48 @@ function toRule(name: string, rule: RuleText, reading: Reading): Rule {
       clearMs: rule.clear_for_ms ?? detector?.clearForMs ?? 500,
       coolDownMs: rule.cool_down_ms ?? detector?.coolDownMs ?? 1000,
     },
-    recoveredWhen: isWord ? undefined : expression("recovered_when"),
-    attemptWhen: expression("attempt_when"),
-    tookOverWhen: expression("took_over_when"),
+    followUps,
     policy: toPolicy(name, rule, condition),
   };
 }
 
+function recoveryWord(text: string | undefined): "cleared" | "never" | undefined {
+  return text === "cleared" || text === "never" ? text : undefined;
+}
+
+/** What else a rule must have, or must not have, beside a key. */
+const NOT_TOGETHER: readonly (readonly [RuleKey, RuleKey])[] = [
+  ["when", "detector"],
+  ["when", "cron"],
+  ["detector", "cron"],
+  ["detector", "clear_when"],
+];
+
+/** A key that would do nothing is a mistake that nobody sees. */
+function checkKeys(rule: RuleText, { at, findings }: Reading): void {
+  for (const [one, other] of NOT_TOGETHER)
+    if (rule[one] !== undefined && rule[other] !== undefined)
+      findings.push({
+        place: at(other),
+        problem: `a rule has either ${one} or ${other}.`,
+        hint: other === "clear_when" ? "A detector says itself when it ends." : "Make it two rules.",
+      });
+  const isSample = rule.kind === "sample";
+  if (rule.enabled && isSample !== (rule.cron !== undefined))
+    findings.push({
+      place: at(isSample ? "kind" : "cron"),
+      problem: isSample ? "a sample needs cron." : "cron is of kind: sample.",
+      hint: 'Write kind: sample and cron: "0 * * * *" for every full hour.',
+    });
+  if (rule.time_zone !== undefined && rule.cron === undefined)
+    findings.push({ place: at("time_zone"), problem: "time_zone is of cron.", hint: "Remove it." });
+}
+
 function toPolicy(name: string, rule: RuleText, condition: Rule["condition"]): CapturePolicy {
   const detector = condition.kind === "detector" ? condition.detector : undefined;
-  const word = rule.recovered_when ?? detector?.recoversWhen ?? "cleared";
+  const isAsked = rule.kind === "sample" || rule.kind === "manual";
+  const inferred = detector?.recoversWhen ?? (isAsked ? "never" : "cleared");
+  const recoversWhen = rule.recovered_when === undefined ? inferred : (recoveryWord(rule.recovered_when) ?? "explicit");
   return {
     rule: name,
     version: versionOf(rule, condition),
@@ -185,10 +187,10 @@ function toPolicy(name: string, rule: RuleText, condition: Rule["condition"]): C
     postRollMs: rule.post_roll_ms,
     maxMs: rule.max_ms,
     onOverlap: rule.on_overlap,
-    recoversWhen: word === "cleared" || word === "never" ? word : "explicit",
+    recoversWhen,
     recoveredAfterClearMs: rule.recovered_after_clear_ms,
     recoveryTimeoutMs: rule.recovery_timeout_ms,
-    priority: rule.priority,
+    priority: rule.priority ?? (rule.kind === "sample" ? 10 : 50),
     labels: rule.labels,
     topics: rule.topics,
     onDemand: rule.on_demand,
@@ -237,22 +239,45 @@ function toInputs(rule: RuleText, { at, findings }: Reading): Map<string, InputS
   return inputs;
 }
 
-type ReadExpression = (key: keyof RuleText) => Expression | undefined;
+type ReadExpression = (key: RuleKey) => Expression | undefined;
 
-function toCondition(rule: RuleText, reading: Reading, expression: ReadExpression): Rule["condition"] {
-  const { at, findings } = reading;
-  if (rule.detector !== undefined && rule.when !== undefined)
-    findings.push({
-      place: at("detector"),
-      problem: "a rule has either when or detector.",
-      hint: "Make it two rules.",
-    });
+function toCondition(rule: RuleText, reading: Reading, read: ReadExpression): Rule["condition"] {
   if (rule.detector !== undefined) return toDetector(rule.detector, rule, reading);
-  const when = expression("when");
-  if (when !== undefined) return { kind: "expression", when, clearWhen: expression("clear_when") };
-  if (rule.when === undefined && rule.enabled)
-    findings.push({ place: at(), problem: "the rule has no condition.", hint: "Give it when or detector." });
+  if (rule.cron !== undefined) return toSchedule(rule.cron, rule.time_zone, reading);
+  const when = read("when");
+  if (when !== undefined) return { kind: "expression", when, clearWhen: read("clear_when") };
+  if (rule.when !== undefined || !rule.enabled || rule.kind === "sample") return { kind: "none" };
+  if (rule.kind === "manual" && Object.keys(rule.inputs).length > 0) return { kind: "message" };
+  reading.findings.push({
+    place: reading.at(),
+    problem: "the rule has no condition.",
+    hint: "Give it when or detector.",
+  });
   return { kind: "none" };
+}
+
+function toSchedule(cron: string, timeZone: string | undefined, { at, findings }: Reading): Rule["condition"] {
+  const schedule = compileSchedule(cron, timeZone);
+  if (typeof schedule === "function") return { kind: "schedule", cron, schedule };
+  const hint = 'Write minute, hour, day, month, weekday: "30 8-17 * * 1-5"; time_zone as Europe/Berlin.';
+  findings.push({ place: at("cron"), problem: schedule.problem, hint });
+  return { kind: "none" };
+}
+
+/** Inputs of a detector are its roles; others must be read by an expression of the rule. */
+function checkRoles(
+  rule: RuleText,
+  detector: DetectorKind,
+  followUps: readonly FollowUpSpec[],
+  reading: Reading,
+): void {
+  const read = new Set(followUps.flatMap(({ expression }) => expression.inputs));
+  for (const input of Object.keys(rule.inputs).filter((role) => !detector.roles.includes(role) && !read.has(role)))
+    reading.findings.push({
+      place: reading.at("inputs", input),
+      problem: `detector ${detector.name} has no input "${input}".`,
+      hint: nearestHint(input, detector.roles),
+    });
 }
 
 function toDetector(name: string, rule: RuleText, { at, findings }: Reading): Rule["condition"] {
@@ -262,12 +287,6 @@ function toDetector(name: string, rule: RuleText, { at, findings }: Reading): Ru
     findings.push({ place: at("detector"), problem: `there is no detector "${name}".`, hint });
     return { kind: "none" };
   }
-  for (const input of Object.keys(rule.inputs).filter((role) => !detector.roles.includes(role)))
-    findings.push({
-      place: at("inputs", input),
-      problem: `detector ${name} has no input "${input}".`,
-      hint: nearestHint(input, detector.roles),
-    });
   const parameters = detector.parameters.safeParse(rule.parameters);
   if (parameters.success) return { kind: "detector", detector, parameters: parameters.data };
   for (const issue of parameters.error.issues) {
@@ -284,7 +303,7 @@ function toDetector(name: string, rule: RuleText, { at, findings }: Reading): Ru
 }
 
 function readExpression(
-  key: keyof RuleText,
+  key: RuleKey,
   text: unknown,
   inputs: readonly string[],
   { at, text: file, findings }: Reading,

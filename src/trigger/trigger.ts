@@ -41,6 +41,7 @@ export class Trigger {
     const ruleDeps = {
       clock: this.#clock,
       fields: deps.fields,
+      log: deps.log,
       feedOf: (channel: Channel) => this.#feedOf(channel),
       onEvent: (event: RuleEvent) => deps.onEvent(event),
     };

@@ -11,13 +11,14 @@ const START_NS = 1_700_000_000_000_000_000n;
 
 export class TestRobot {
   readonly events: RuleEvent[] = [];
+  readonly warnings: string[] = [];
   readonly trigger: Trigger;
   readonly #channels = new Map<string, Channel>();
 
   constructor(rules: string) {
     this.trigger = Trigger.open(parseRules("test.yaml", rules), {
       fields: new ChannelReader().fieldAccess,
-      log: silentLog,
+      log: { ...silentLog, warn: (text, fields) => this.warnings.push(`${text} ${JSON.stringify(fields)}`) },
       onEvent: (event) => this.events.push(event),
     });
   }

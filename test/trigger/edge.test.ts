@@ -88,9 +88,9 @@ test("a rise inside the cool-down that is over before it ends never fires", () =
 
 test("with a condition of the end of its own, the contrary of the first ends nothing", () => {
   const edge = new Edge({ holdMs: 0, clearMs: 0, coolDownMs: 0 });
-  expect(edge.step(true, 0, false)).toBe("fired");
-  expect(edge.step(false, 10, false)).toBeUndefined();
-  expect(edge.step(false, 20, true)).toBe("cleared");
+  expect(edge.stepBetween(true, false, 0)).toBe("fired");
+  expect(edge.stepBetween(false, false, 10)).toBeUndefined();
+  expect(edge.stepBetween(false, true, 20)).toBe("cleared");
 });
 
 const samplesOf = fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), fc.constantFrom(true, false, undefined)), {
