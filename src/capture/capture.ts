@@ -58,7 +58,7 @@ export type CaptureDeps = {
  * The machine's clock runs this far behind: events cross a thread and chunks close after up to 0.7 s, and an
  * episode that closed before its last event came would end differently live and in a back-test.
  */
-const SETTLE_NS = 1_500_000_000n;
+export const SETTLE_NS = 1_500_000_000n;
 
 /**
  * How long a sealed window waits for what is still owed of it: for a disk that refuses, a minute; for a ring in which

@@ -123,9 +123,18 @@ command(
   .action((files: string[], options: ReplayCommandOptions) =>
     finish(options, async () => (await import("./replay.ts")).runReplayCommand(files, options)),
   );
-command(program, "backtest", "what the rules would have caught in recordings", "lode backtest run.mcap --rules my.yaml")
-  .argument("<path...>", "recordings (.mcap, .bag, .db3)")
+command(
+  program,
+  "backtest",
+  "what the rules would have caught in recordings or in the ring, and at what cost",
+  "lode backtest run.mcap --rules new.yaml --against old.yaml",
+)
+  .argument("[path...]", "recordings (.mcap, .bag, .db3)")
+  .option("--ring", "this robot's own ring instead, each boot for itself")
+  .option("--from <time>", "of the ring: from this time on (RFC 3339, -10m, ns)")
+  .option("--to <time>", "of the ring: up to this time")
   .option("--rules <file...>", "these rules instead of the configured ones")
+  .option("--against [file...]", "what changes against these rules; without a file, against the configured ones")
   .option("--exclude <glob...>", "topics that the rules must not see")
   .action((paths: string[], options: BacktestCommandOptions) =>
     finish(options, async () => (await import("./backtest.ts")).runBacktest(paths, options)),

@@ -1,22 +1,27 @@
 /**
- * What the rules would have caught in a recording: recording → fields → trigger → episodes, without a ring.
+ * What the rules would have caught: recorded messages → fields → trigger → episodes, without a ring.
  *
- * The same trigger and the same episode machine as live, at the recording's own log time. An episode that is open
- * when the recording ends is told as far as it is known: its outcome stays `unknown` unless something decided it.
+ * Promises: the same trigger and the same episode machine as live, fed with the same messages at their own log time, so
+ * that the daemon and a back-test of what it recorded agree exactly; memory for the chunks of the file that overlap and
+ * 14 bytes a message of what an episode may still reach back to, however long the recording. Several rule sets are judged in one
+ * pass. An episode that is open when the recording ends is told as far as it is known: its outcome stays `unknown`
+ * unless something decided it.
  */
+import { SETTLE_NS } from "../capture/capture.ts";
 import { idleMachine, type MachineState, openEpisodeOf, stepMachine } from "../capture/episode-machine.ts";
 import { ChannelReader } from "../decode/channel-reader.ts";
-import { ChannelRegistry } from "../decode/channel-registry.ts";
 import type { Channel } from "../model/channel.ts";
 import type { Episode } from "../model/episode.ts";
-import type { RuleEvent } from "../model/rule-event.ts";
-import type { RecordedChannel, Recording } from "../replay/recording.ts";
+import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
+import type { RecordedMessage, Recording } from "../replay/recording.ts";
 import { assert } from "../std/assert.ts";
-import type { Matcher } from "../std/glob.ts";
-import { formatTime } from "../std/time-text.ts";
+import { compileGlobs, type Matcher } from "../std/glob.ts";
+import { earliest, nsOfMs } from "../std/nanoseconds.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Rule } from "../trigger/rule.ts";
-import { Trigger } from "../trigger/trigger.ts";
+import { type RuleStatus, Trigger } from "../trigger/trigger.ts";
+import { type BacktestSource, sourceOfRecording } from "./backtest-source.ts";
+import { type KeptSize, RecentSizes } from "./recent-sizes.ts";
 
 export type BacktestOptions = {
   readonly rules: readonly Rule[];
@@ -25,100 +30,175 @@ export type BacktestOptions = {
   readonly log: Log;
 };
 
-type Firing = Extract<RuleEvent, { kind: "firing" }>;
+export type Firing = Extract<RuleEvent, { kind: "firing" }>;
 
 export type RecordingVerdict = {
   readonly path: string;
+  /** Of a ring's part. */
+  readonly bootId: string | undefined;
   readonly startNs: bigint;
   readonly endNs: bigint;
   readonly messages: number;
+  /** Of all messages, unpacked. */
   readonly bytes: number;
   /** Messages whose definition nobody understands, by topic. */
   readonly undecodable: ReadonlyMap<string, number>;
   readonly firings: readonly Firing[];
   readonly events: readonly RuleEvent[];
   readonly episodes: readonly JudgedEpisode[];
+  /** Firings that an open episode ignored, as its rule says. */
+  readonly ignoredFirings: number;
+  readonly policies: ReadonlyMap<string, CapturePolicy>;
+  /** What each rule was bound to, or why it was not. */
+  readonly rules: readonly RuleStatus[];
+  /** What of the recording could not be read. */
+  readonly problems: readonly string[];
 };
 
-type JudgedEpisode = { readonly episode: Episode; readonly messages: number; readonly bytes: number };
+export type JudgedEpisode = KeptSize & { readonly episode: Episode };
 
 /** Runs one recording through the rules. Throws the recording's `Fault` where it is damaged. */
 export async function backtestRecording(recording: Recording, options: BacktestOptions): Promise<RecordingVerdict> {
-  const run = new Run(options);
-  const channels = recording.channels.map((channel) => run.open(channel));
-  for await (const message of recording.messages()) {
-    const channel = channels[message.channelIndex];
-    assert(channel !== undefined, "a recorded message names a channel of its recording");
-    run.take(channel, message.bytes, message.logTimeNs);
-  }
-  return run.finish(recording.path);
+  const [verdict] = await backtest(sourceOfRecording(recording), [options]);
+  assert(verdict !== undefined, "one rule set gives one verdict");
+  return verdict;
 }
 
+/** One verdict a rule set. `onProgress` hears the log time that is reached. Throws the source's `Fault`. */
+export async function backtest(
+  source: BacktestSource,
+  ruleSets: readonly BacktestOptions[],
+  onProgress: (atNs: bigint) => void = () => {},
+): Promise<RecordingVerdict[]> {
+  const runs = ruleSets.map((options) => new Run(source, options));
+  for await (const batch of source.batches()) {
+    for (const run of runs) run.takeAll(batch);
+    const last = batch.at(-1);
+    if (last !== undefined) onProgress(last.logTimeNs);
+  }
+  return runs.map((run) => run.finish());
+}
+
+/** A channel of the source, from its first message on. */
+type Lane = {
+  readonly channel: Channel;
+  readonly isSeen: boolean;
+  readonly isOnDemand: boolean;
+  readonly isUndecodable: boolean;
+};
+
+/** How often deadlines of an open episode are looked at; they fall due at their own instants. */
+const TICK_NS = 100_000_000n;
+const NEVER_NS = 2n ** 63n;
+
 class Run {
+  readonly #source: BacktestSource;
   readonly #options: BacktestOptions;
   readonly #reader = new ChannelReader();
-  readonly #registry = ChannelRegistry.open([]);
   readonly #trigger: Trigger;
+  readonly #policies: ReadonlyMap<string, CapturePolicy>;
+  readonly #preRollNs: bigint;
+  readonly #lanes: (Lane | undefined)[] = [];
+  /** Several publishers of a topic are one channel. */
+  readonly #offered = new Set<Channel>();
   readonly #undecodable = new Map<string, number>();
-  readonly #size = new SizeByTime();
+  readonly #sizes = new RecentSizes(() => this.#keepFromNs());
   readonly #events: RuleEvent[] = [];
-  readonly #episodes: Episode[] = [];
+  readonly #episodes: JudgedEpisode[] = [];
+  /** Their windows have not passed yet. */
+  #closed: Episode[] = [];
+  #opened = 0;
   #machine: MachineState = idleMachine;
+  #isOnDemandWanted: Matcher = () => false;
+  #ignoredFirings = 0;
+  #reconnections = 0;
+  #tickNs = 0n;
   #startNs: bigint | undefined;
   #nowNs = 0n;
+  #messages = 0;
+  #bytes = 0;
 
-  constructor(options: BacktestOptions) {
+  constructor(source: BacktestSource, options: BacktestOptions) {
+    this.#source = source;
     this.#options = options;
     this.#trigger = Trigger.open(options.rules, {
       fields: this.#reader.fieldAccess,
       log: options.log,
       onEvent: (event) => this.#onEvent(event),
     });
+    this.#policies = new Map(this.#trigger.policies().map((policy) => [policy.rule, policy]));
+    this.#preRollNs = nsOfMs(Math.max(0, ...this.#policies.values().map(({ preRollMs }) => preRollMs)));
   }
 
-  open(recorded: RecordedChannel): Channel {
-    const isRos1 = recorded.encoding === "ros1";
-    const text = recorded.schemaText ?? "";
-    const encoding = text === "" ? "" : isRos1 ? "ros1msg" : "ros2msg";
-    const channel = this.#registry.declare({
-      topic: recorded.topic,
-      schema: { name: recorded.schemaName, encoding, text },
-      messageEncoding: recorded.encoding,
-      className: "light",
-      isLocal: false,
-      isLatched: recorded.isLatched,
-    });
-    if ("problem" in this.#reader.parse(channel.schema)) this.#undecodable.set(channel.topic, 0);
-    if (!this.#options.isExcluded(channel.topic)) this.#trigger.addChannel(channel);
-    return channel;
+  takeAll(batch: readonly RecordedMessage[]): void {
+    for (const message of batch) this.#take(message);
   }
 
-  take(channel: Channel, bytes: Uint8Array, logTimeNs: bigint): void {
-    this.#startNs ??= logTimeNs;
-    this.#nowNs = logTimeNs;
-    this.#size.add(logTimeNs, bytes.length);
-    const undecodable = this.#undecodable.get(channel.topic);
-    if (undecodable !== undefined) this.#undecodable.set(channel.topic, undecodable + 1);
-    if (!this.#options.isExcluded(channel.topic)) this.#trigger.onMessage(channel, bytes, logTimeNs);
-  }
-
-  finish(path: string): RecordingVerdict {
+  finish(): RecordingVerdict {
+    const startNs = this.#startNs ?? 0n;
     this.#step({ kind: "tick", atNs: this.#nowNs });
     const open = openEpisodeOf(this.#machine);
-    const startNs = this.#startNs ?? 0n;
-    const clipped = [...this.#episodes, ...(open === undefined ? [] : [open])].map((episode) =>
-      clip(episode, startNs, this.#nowNs),
-    );
+    const rest = open === undefined ? this.#closed : [...this.#closed, open];
+    for (const episode of rest) this.#judge(episode);
     return {
-      path,
+      path: this.#source.path,
+      bootId: this.#source.bootId,
       startNs,
       endNs: this.#nowNs,
-      ...this.#size.between(startNs, this.#nowNs),
+      messages: this.#messages,
+      bytes: this.#bytes,
       undecodable: this.#undecodable,
       firings: this.#events.filter((event) => event.kind === "firing"),
       events: this.#events,
-      episodes: clipped.map((episode) => ({ episode, ...this.#size.between(episode.startNs, episode.endNs) })),
+      episodes: this.#episodes,
+      ignoredFirings: this.#ignoredFirings,
+      policies: this.#policies,
+      rules: this.#trigger.status(),
+      problems: this.#source.problems,
     };
+  }
+
+  #take({ channelIndex, bytes, logTimeNs }: RecordedMessage): void {
+    const lane = this.#lanes[channelIndex] ?? this.#open(channelIndex);
+    this.#startNs ??= logTimeNs;
+    this.#nowNs = logTimeNs;
+    this.#messages += 1;
+    this.#bytes += bytes.length;
+    if (lane.isUndecodable) {
+      const { topic } = lane.channel;
+      this.#undecodable.set(topic, (this.#undecodable.get(topic) ?? 0) + 1);
+    }
+    if (logTimeNs >= this.#tickNs) this.#tick(logTimeNs);
+    // What is on demand is not subscribed otherwise.
+    if (lane.isOnDemand && !this.#isOnDemandWanted(lane.channel.topic)) return;
+    this.#sizes.add(logTimeNs, channelIndex, bytes.length);
+    if (lane.isSeen) this.#trigger.onMessage(lane.channel, bytes, logTimeNs);
+  }
+
+  /** As live: a channel comes into being with its first message, and rules take the first that suits them. */
+  #open(channelIndex: number): Lane {
+    const source = this.#source.channels[channelIndex];
+    assert(source !== undefined, "a recorded message names a channel of its recording");
+    const { channel, isRecorded, isOnDemand } = source;
+    const isSeen = isRecorded && !this.#options.isExcluded(channel.topic);
+    const isUndecodable = "problem" in this.#reader.parse(channel.schema);
+    const lane = { channel, isSeen, isOnDemand, isUndecodable };
+    this.#lanes[channelIndex] = lane;
+    if (isSeen && !this.#offered.has(channel)) this.#trigger.addChannel(channel);
+    this.#offered.add(channel);
+    return lane;
+  }
+
+  #tick(logTimeNs: bigint): void {
+    const { reconnectedNs } = this.#source;
+    for (; (reconnectedNs[this.#reconnections] ?? NEVER_NS) <= logTimeNs; this.#reconnections += 1)
+      this.#trigger.onConnection(true);
+    this.#tickNs = earliest(logTimeNs + TICK_NS, reconnectedNs[this.#reconnections] ?? NEVER_NS);
+    const settledNs = logTimeNs - SETTLE_NS;
+    if (this.#machine.open !== undefined) this.#step({ kind: "tick", atNs: settledNs });
+    const passed = this.#closed.filter(({ endNs }) => endNs < settledNs);
+    for (const episode of passed) this.#judge(episode);
+    if (passed.length > 0) this.#closed = this.#closed.filter(({ endNs }) => endNs >= settledNs);
   }
 
   #onEvent(event: RuleEvent): void {
@@ -129,15 +209,46 @@ class Run {
   #step(input: Parameters<typeof stepMachine>[1]): void {
     const { state, commands } = stepMachine(this.#machine, input, {
       policyOf: (name) => {
-        const policy = this.#trigger.policies().find(({ rule }) => rule === name);
+        const policy = this.#policies.get(name);
         assert(policy !== undefined, `rule ${name} has a policy`);
         return policy;
       },
-      newId: () => String(this.#episodes.length + 1),
-      bootId: "",
+      newId: () => this.#nextId(),
+      bootId: this.#source.bootId ?? "",
     });
     this.#machine = state;
-    for (const command of commands) if (command.kind === "closed") this.#episodes.push(command.episode);
+    for (const command of commands) {
+      if (command.kind === "closed") this.#closed.push(command.episode);
+      else if (command.kind === "on_demand") this.#isOnDemandWanted = compileGlobs(command.globs);
+      else if (command.kind === "ignored") this.#ignoredFirings += 1;
+    }
+  }
+
+  #nextId(): string {
+    this.#opened += 1;
+    return String(this.#opened);
+  }
+
+  /** Counts what it would keep, as far as the recording reaches. */
+  #judge(episode: Episode): void {
+    const clipped = clip(episode, this.#startNs ?? 0n, this.#nowNs);
+    const isKept = compileGlobs(episode.topics);
+    const [wanted, latched] = [new Set<number>(), new Set<number>()];
+    for (const [index, lane] of this.#lanes.entries()) {
+      const source = this.#source.channels[index];
+      if (lane === undefined || source?.isRecorded !== true || lane.channel.isLocal) continue;
+      if (lane.channel.isLatched) latched.add(index);
+      if (lane.channel.isLatched || isKept(lane.channel.topic)) wanted.add(index);
+    }
+    const size = this.#sizes.sum(clipped.startNs, clipped.endNs, wanted, latched);
+    this.#episodes.push({ episode: clipped, ...size });
+  }
+
+  /** The longest pre-roll may be asked for at any moment. */
+  #keepFromNs(): bigint {
+    const open = openEpisodeOf(this.#machine);
+    const unfinished = open === undefined ? this.#closed : [...this.#closed, open];
+    return unfinished.map(({ startNs }) => startNs).reduce(earliest, this.#nowNs - this.#preRollNs - SETTLE_NS);
   }
 }
 
@@ -148,98 +259,4 @@ function clip(episode: Episode, startNs: bigint, endNs: bigint): Episode {
     .map((segment) => ({ ...segment, startNs: within(segment.startNs), endNs: within(segment.endNs) }))
     .filter((segment) => segment.startNs < segment.endNs);
   return { ...episode, startNs: within(episode.startNs), endNs: within(episode.endNs), segments };
-}
-
-/** How many messages and bytes lie in a stretch of time. */
-class SizeByTime {
-  readonly #times: bigint[] = [];
-  /** Bytes of all messages up to and with this one. */
-  readonly #bytes: number[] = [];
-
-  add(timeNs: bigint, bytes: number): void {
-    this.#times.push(timeNs);
-    this.#bytes.push((this.#bytes.at(-1) ?? 0) + bytes);
-  }
-
-  between(startNs: bigint, endNs: bigint): { readonly messages: number; readonly bytes: number } {
-    const [from, to] = [this.#countBefore(startNs), this.#countBefore(endNs + 1n)];
-    return { messages: to - from, bytes: (this.#bytes[to - 1] ?? 0) - (this.#bytes[from - 1] ?? 0) };
-  }
-
-  #countBefore(timeNs: bigint): number {
-    let [low, high] = [0, this.#times.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#times[middle] ?? 0n) < timeNs) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-}
-
-/** The answer of `lode backtest --json`. */
-export function backtestToWire(verdicts: readonly RecordingVerdict[]): Record<string, unknown> {
-  const seconds = verdicts.reduce((sum, { startNs, endNs }) => sum + secondsBetween(startNs, endNs), 0);
-  const seen = verdicts.reduce((sum, { bytes }) => sum + bytes, 0);
-  const kept = verdicts.flatMap(({ episodes }) => episodes).reduce((sum, { bytes }) => sum + bytes, 0);
-  const firings = verdicts.reduce((sum, verdict) => sum + verdict.firings.length, 0);
-  const per = (amount: number, unitS: number): number => (seconds > 0 ? Math.round((amount * unitS) / seconds) : 0);
-  return {
-    recordings: verdicts.map(verdictToWire),
-    totals: {
-      duration_s: rounded(seconds),
-      bytes_seen: seen,
-      bytes_kept: kept,
-      bytes_kept_per_day: per(kept, 86_400),
-      firings_per_hour: per(firings, 3600),
-    },
-  };
-}
-
-function verdictToWire(verdict: RecordingVerdict): Record<string, unknown> {
-  const at = (ns: bigint): number => rounded(secondsBetween(verdict.startNs, ns));
-  return {
-    path: verdict.path,
-    start_time: formatTime(verdict.startNs),
-    duration_s: at(verdict.endNs),
-    messages: verdict.messages,
-    bytes: verdict.bytes,
-    undecodable: Object.fromEntries(verdict.undecodable),
-    firings: verdict.firings.map(({ rule, detector, topic, atNs, values }) => ({
-      rule,
-      ...(detector === undefined ? {} : { detector }),
-      topic,
-      at_s: at(atNs),
-      values,
-    })),
-    episodes: verdict.episodes.map(({ episode, messages, bytes }) => ({
-      rule: episode.rule,
-      kind: episode.kind,
-      start_s: at(episode.startNs),
-      end_s: at(episode.endNs),
-      outcome: episode.outcome,
-      attempts: episode.attempts,
-      firings: episode.firings.map((firing) =>
-        verdict.firings.findIndex(
-          ({ rule, atNs, topic }) => rule === firing.rule && atNs === firing.atNs && topic === firing.topic,
-        ),
-      ),
-      segments: episode.segments.map(({ kind, attempt, startNs, endNs }) => ({
-        kind,
-        ...(attempt === undefined ? {} : { attempt }),
-        start_s: at(startNs),
-        end_s: at(endNs),
-      })),
-      messages,
-      bytes,
-    })),
-  };
-}
-
-function secondsBetween(startNs: bigint, endNs: bigint): number {
-  return Number(endNs - startNs) / 1e9;
-}
-
-function rounded(seconds: number): number {
-  return Math.round(seconds * 1000) / 1000;
 }

@@ -35,6 +35,11 @@ export type ExportSource = {
   readonly accounting: ((wantsTopic: (topic: string) => boolean) => FileAccounting) | undefined;
 };
 
+type RingSource = Omit<ExportSource, "source" | "parts"> & {
+  readonly source: RingReader;
+  readonly parts: readonly BootRange[];
+};
+
 const EVER_NS = 2n ** 62n;
 const EVER = { startNs: 0n, endNs: EVER_NS };
 
@@ -59,12 +64,7 @@ export async function openExportSource(
     const part = { startNs: given.startNs ?? EVER.startNs, endNs: given.endNs ?? EVER.endNs };
     return { source: await McapSource.open(ids), parts: [part], clocks: [], accounting: undefined };
   }
-  if (!existsSync(join(folder, "ring.db")))
-    throw new Fault(
-      "no_ring",
-      `There is no ring in ${folder}.`,
-      "Give --config of the robot's configuration, or name received .mcap files.",
-    );
+  assertRing(folder);
   const [id, ...more] = ids;
   if (more.length > 0)
     throw new Fault(
@@ -91,18 +91,29 @@ export async function openExportSource(
   return { source: openReader(place, memory), ...told };
 }
 
-async function openRing(
+/** Of the ring, with the memory tier of a running daemon. The caller disposes of `source`. Throws `Fault`. */
+export async function openRing(
   place: ExportPlace,
   given: ExportRange,
   clocks: readonly BootClock[],
   topics: readonly string[],
-): Promise<ExportSource> {
+): Promise<RingSource> {
+  assertRing(place.folder);
   const present = clocks.slice(-1); // only that boot can be in memory
   const memory = await readMemoryTier(place, partsOf(present, given), topics);
   const source = openReader(place, memory);
   const boots = source.bootIds().map((bootId) => clocks.find((one) => one.bootId === bootId) ?? unknownClock(bootId));
   const parts = partsOf(boots, given);
   return { source, parts, clocks, accounting: accountingOf(place.folder, parts) };
+}
+
+function assertRing(folder: string): void {
+  if (existsSync(join(folder, "ring.db"))) return;
+  throw new Fault(
+    "no_ring",
+    `There is no ring in ${folder}.`,
+    "Give --config of the robot's configuration, or name files.",
+  );
 }
 
 function openReader({ folder, onProblem }: ExportPlace, memory: MemorySpool | undefined): RingReader {

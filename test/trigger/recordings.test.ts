@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
-import { backtestRecording, backtestToWire, type RecordingVerdict } from "../../src/daemon/backtest.ts";
+import { backtestRecording, type RecordingVerdict } from "../../src/daemon/backtest.ts";
+import { backtestToWire } from "../../src/daemon/backtest-answer.ts";
 import { Definitions } from "../../src/decode/definitions.ts";
 import { openRecording } from "../../src/replay/open-recording.ts";
 import type { RecordedMessage, Recording } from "../../src/replay/recording.ts";
