@@ -20,7 +20,7 @@ export type Subject = {
   values: () => Readonly<Record<string, FiringValue>>;
 };
 
-export type Signal = "attempt" | "recovered" | "gave_up";
+export type Signal = "attempt" | "recovered" | "gave_up" | "took_over";
 
 export type DetectorDeps = {
   readonly fields: FieldAccess;
@@ -31,8 +31,8 @@ export type DetectorDeps = {
   signal(signal: Signal): void;
 };
 
-/** Handles one message of a channel; `nowMs` is rule time. The bytes are borrowed for the call. */
-export type Listener = (message: Uint8Array, nowMs: number) => void;
+/** Handles one message of a channel; `nowMs` is rule time, `atNs` log time. The bytes are borrowed for the call. */
+export type Listener = (message: Uint8Array, nowMs: number, atNs: bigint) => void;
 
 export interface Detector {
   /** Offered every channel once: how to listen to it, or undefined. */
@@ -64,9 +64,18 @@ export function readerOf(fields: FieldAccess, channel: Channel, path: string): F
   return typeof reader === "function" ? reader : undefined;
 }
 
+/** The number, or NaN where the message has none. */
+export function numberOf(value: ReturnType<FieldReader>): number {
+  return typeof value === "number" ? value : Number.NaN;
+}
+
 export function numbersOf(value: ReturnType<FieldReader>): ArrayLike<number> {
   if (value instanceof Float64Array) return value;
   return Array.isArray(value) && typeof value[0] === "number" ? value : [];
+}
+
+export function textOf(value: ReturnType<FieldReader>): string {
+  return typeof value === "string" ? value : "";
 }
 
 export function textsOf(value: ReturnType<FieldReader>): readonly string[] {

@@ -11,7 +11,7 @@ import type { FieldAccess, FieldReader, FieldValue } from "./seams.ts";
 export type FeedHook = {
   readonly before?: (atNs: bigint) => void;
   /** The bytes are borrowed for the call. */
-  readonly listen?: (message: Uint8Array, nowMs: number) => void;
+  readonly listen?: (message: Uint8Array, nowMs: number, atNs: bigint) => void;
   /** Windows and deltas. */
   readonly feed?: () => void;
   readonly evaluate?: (atNs: bigint) => void;
@@ -89,7 +89,7 @@ export class Feed {
     for (const freshness of this.#freshnesses) freshness.isFresh = true;
     for (const run of before) run(atNs);
     for (const slot of this.#slotList) slot.value = slot.read(message);
-    for (const run of listen) run(message, nowMs);
+    for (const run of listen) run(message, nowMs, atNs);
     for (const run of feed) run();
     for (const run of evaluate) run(atNs);
   }

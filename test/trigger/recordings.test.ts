@@ -127,13 +127,13 @@ test("an IMU mounted upside down is no fall; tipping over with it is", async () 
   expect(firingsOf(tipped).map(([rule, atS]) => [rule, Math.floor(atS)])).toEqual([["fall", 251]]);
 });
 
-test("accelerations that become NaN for a while are no fall", async () => {
+test("accelerations that become NaN for a while are invalid numbers, and no fall", async () => {
   const verdict = await judge("husky_gps_imu_odom.bag", [], (topic, atS, bytes) =>
     topic === "/imu/data" && atS > 100 && atS < 120
       ? turnImu(bytes, () => [Number.NaN, Number.NaN, Number.NaN])
       : bytes,
   );
-  expect(verdict.firings).toEqual([]);
+  expect(firingsOf(verdict).map(([rule, atS]) => [rule, Math.floor(atS)])).toEqual([["invalid_numbers", 100]]);
 });
 
 test("a base that stands while it is told to drive is stalled", async () => {

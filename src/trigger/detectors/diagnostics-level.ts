@@ -1,8 +1,9 @@
 /**
  * Diagnostics level: a component that was heard in order says that it no longer is.
  *
- * Condition per status name: level ≥ `level` (0 OK, 1 WARN, 2 ERROR, 3 STALE), unknown until the status has been
- * heard. STALE counts only if `stale_counts`: an aggregator says STALE of everything while it starts.
+ * Condition per status name: level ≥ `level` (0 OK, 1 WARN, 2 ERROR, 3 STALE), unknown until the status has been heard
+ * below it: what is broken, or not yet started, from the beginning is no news. STALE counts only if `stale_counts`: an
+ * aggregator says STALE of everything while it starts.
  * Source: REP 107 and diagnostic_msgs/DiagnosticStatus.
  */
 import { z } from "zod";
@@ -45,6 +46,8 @@ class DiagnosticsLevel implements Detector {
   readonly #parameters: Parameters;
   readonly #deps: DetectorDeps;
   readonly #subjects = new Map<string, Subject>();
+  /** Names that were heard below the level. */
+  readonly #inOrder = new Set<string>();
   #topics: string[] = [];
 
   constructor(parameters: Parameters, deps: DetectorDeps) {
@@ -79,7 +82,9 @@ class DiagnosticsLevel implements Detector {
     if (!name.includes(name_contains)) return;
     const subject = this.#subjects.get(name) ?? this.#watch(topic, name);
     if (subject === undefined) return;
-    subject.condition = level >= STALE && !stale_counts ? undefined : level >= limit;
+    const isTold = level < STALE || stale_counts;
+    if (isTold && level < limit) this.#inOrder.add(name);
+    subject.condition = isTold && this.#inOrder.has(name) ? level >= limit : undefined;
     subject.values = () => ({ status: name, level, message: text });
   }
 

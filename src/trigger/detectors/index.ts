@@ -1,17 +1,26 @@
 /** Every detector that a rule can name. */
 import type { DetectorKind } from "../detector.ts";
+import { actionGoal } from "./action-goal.ts";
+import { anomaly } from "./anomaly.ts";
+import { battery } from "./battery.ts";
 import { diagnosticsLevel } from "./diagnostics-level.ts";
+import { emergencyStop } from "./emergency-stop.ts";
 import { fall } from "./fall.ts";
+import { invalidNumbers } from "./invalid-numbers.ts";
 import { lostGrasp, missedGrasp, slip } from "./lost-grasp.ts";
 import { overCurrent } from "./over-current.ts";
+import { rateDrop } from "./rate-drop.ts";
 import { staleTopic } from "./stale-topic.ts";
 import { stall } from "./stall.ts";
+import { stampJump } from "./stamp-jump.ts";
+import { takeOver, teleoperation } from "./teleoperation.ts";
 
 export type { DetectorKind } from "../detector.ts";
 
-export const detectorKinds: ReadonlyMap<string, DetectorKind> = new Map(
-  [diagnosticsLevel, fall, lostGrasp, missedGrasp, overCurrent, slip, staleTopic, stall].map((kind) => [
-    kind.name,
-    kind,
-  ]),
-);
+const KINDS: readonly DetectorKind[] = [
+  ...[fall, lostGrasp, missedGrasp, overCurrent, slip, stall],
+  ...[actionGoal, anomaly, battery, diagnosticsLevel, emergencyStop, invalidNumbers, rateDrop, staleTopic, stampJump],
+  ...[takeOver, teleoperation],
+];
+
+export const detectorKinds: ReadonlyMap<string, DetectorKind> = new Map(KINDS.map((kind) => [kind.name, kind]));

@@ -7,9 +7,8 @@
  * end of a recording nor a lost connection counts; after a long silence a topic must be heard again first.
  */
 import { z } from "zod";
-import type { Channel } from "../../model/channel.ts";
-import type { Detector, DetectorDeps, DetectorKind, Listener, Subject } from "../detector.ts";
-import { plainTypeName } from "../seams.ts";
+import type { DetectorKind, Subject } from "../detector.ts";
+import { PerTopic, type Stream } from "./per-topic.ts";
 
 const parametersSchema = z.strictObject({
   silent_ms: z.number().min(100).default(3000),
@@ -20,18 +19,6 @@ const parametersSchema = z.strictObject({
 });
 type Parameters = z.infer<typeof parametersSchema>;
 
-const SENSOR_TYPES = new Set(
-  [
-    ...["BatteryState", "CompressedImage", "FluidPressure", "Illuminance", "Image", "Imu", "JointState", "LaserScan"],
-    ...["MagneticField", "MultiEchoLaserScan", "NavSatFix", "PointCloud", "PointCloud2", "Range", "Temperature"],
-  ].map((name) => `sensor_msgs/${name}`),
-)
-  .add("nav_msgs/Odometry")
-  .add("geometry_msgs/WrenchStamped")
-  .add("geometry_msgs/Wrench");
-
-const COMMAND_NAME = /cmd|command|goal|target|desired|reference|setpoint|teleop/i;
-
 export const staleTopic: DetectorKind = {
   name: "stale_topic",
   parameters: parametersSchema,
@@ -40,75 +27,48 @@ export const staleTopic: DetectorKind = {
   recoversWhen: "cleared",
   clearForMs: 1000,
   coolDownMs: 10_000,
-  open: (parameters, deps) => new StaleTopic(parametersSchema.parse(parameters), deps),
+  open: (given, deps) => {
+    const parameters = parametersSchema.parse(given);
+    return new PerTopic(deps, (_channel, subject) => new Rhythm(parameters, subject));
+  },
 };
 
-type Rhythm = {
-  readonly subject: Subject;
-  firstMs: number;
-  lastMs: number;
-  count: number;
-  gapMaxMs: number;
-  isHeard: boolean;
-};
-
-class StaleTopic implements Detector {
+class Rhythm implements Stream {
   readonly #parameters: Parameters;
-  readonly #deps: DetectorDeps;
-  readonly #rhythms: Rhythm[] = [];
+  readonly #subject: Subject;
+  #firstMs = Number.NaN;
+  #lastMs = Number.NaN;
+  #count = 0;
+  #gapMaxMs = 0;
+  #isHeard = false;
 
-  constructor(parameters: Parameters, deps: DetectorDeps) {
+  constructor(parameters: Parameters, subject: Subject) {
     this.#parameters = parameters;
-    this.#deps = deps;
+    this.#subject = subject;
   }
 
-  bind(channel: Channel): Listener | undefined {
-    const named = this.#deps.topicOf("topic");
-    if (named === undefined ? !isSensor(channel) : channel.topic !== named) return undefined;
-    const subject = this.#deps.watch(channel.topic, channel.topic);
-    const rhythm: Rhythm = { subject, firstMs: Number.NaN, lastMs: Number.NaN, count: 0, gapMaxMs: 0, isHeard: false };
-    this.#rhythms.push(rhythm);
-    return (_message, nowMs) => hear(rhythm, nowMs);
+  forget(): void {
+    this.#isHeard = false;
   }
 
-  onTick(nowMs: number): void {
-    for (const rhythm of this.#rhythms) this.#judge(rhythm, nowMs);
+  /** A gap that was reported as stale, or lay in a silence of everything, is not part of the rhythm. */
+  hear(_message: Uint8Array, nowMs: number): void {
+    if (this.#isHeard && this.#subject.condition !== true)
+      this.#gapMaxMs = Math.max(this.#gapMaxMs, nowMs - this.#lastMs);
+    if (Number.isNaN(this.#firstMs)) this.#firstMs = nowMs;
+    this.#isHeard = true;
+    this.#lastMs = nowMs;
+    this.#count += 1;
   }
 
-  onLongSilence(): void {
-    for (const rhythm of this.#rhythms) {
-      rhythm.isHeard = false;
-      rhythm.subject.condition = undefined;
-    }
-  }
-
-  describe(): readonly string[] {
-    return this.#rhythms.map((rhythm) => rhythm.subject.topic);
-  }
-
-  #judge(rhythm: Rhythm, nowMs: number): void {
+  tick(nowMs: number): void {
     const { silent_ms, gap_factor, period_factor, history_ms, messages } = this.#parameters;
-    const spanMs = rhythm.lastMs - rhythm.firstMs;
-    if (!rhythm.isHeard || rhythm.count < messages || !(spanMs >= history_ms)) return;
-    const periodMs = spanMs / (rhythm.count - 1);
-    const silentMs = nowMs - rhythm.lastMs;
-    rhythm.subject.condition = silentMs > Math.max(silent_ms, gap_factor * rhythm.gapMaxMs, period_factor * periodMs);
-    if (rhythm.subject.condition) rhythm.subject.values = () => ({ silent_ms: silentMs, period_ms: periodMs });
+    const spanMs = this.#lastMs - this.#firstMs;
+    if (!this.#isHeard || this.#count < messages || !(spanMs >= history_ms)) return;
+    const periodMs = spanMs / (this.#count - 1);
+    const silentMs = nowMs - this.#lastMs;
+    const subject = this.#subject;
+    subject.condition = silentMs > Math.max(silent_ms, gap_factor * this.#gapMaxMs, period_factor * periodMs);
+    if (subject.condition) subject.values = () => ({ silent_ms: silentMs, period_ms: periodMs });
   }
-}
-
-/** A gap that was reported as stale, or lay in a silence of everything, is not part of the rhythm. */
-function hear(rhythm: Rhythm, nowMs: number): void {
-  if (rhythm.isHeard && rhythm.subject.condition !== true)
-    rhythm.gapMaxMs = Math.max(rhythm.gapMaxMs, nowMs - rhythm.lastMs);
-  if (Number.isNaN(rhythm.firstMs)) rhythm.firstMs = nowMs;
-  rhythm.isHeard = true;
-  rhythm.lastMs = nowMs;
-  rhythm.count += 1;
-}
-
-function isSensor(channel: Channel): boolean {
-  return (
-    SENSOR_TYPES.has(plainTypeName(channel.schema.name)) && !COMMAND_NAME.test(channel.topic) && !channel.isLatched
-  );
 }
