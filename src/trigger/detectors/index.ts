@@ -6,6 +6,9 @@ import { battery } from "./battery.ts";
 import { diagnosticsLevel } from "./diagnostics-level.ts";
 import { emergencyStop } from "./emergency-stop.ts";
 import { fall } from "./fall.ts";
+import { impact } from "./impact.ts";
+import { jointLimit } from "./joint-limit.ts";
+import { localisationJump } from "./localisation-jump.ts";
 import { invalidNumbers } from "./invalid-numbers.ts";
 import { lostGrasp, missedGrasp, slip } from "./lost-grasp.ts";
 import { overCurrent } from "./over-current.ts";
@@ -14,11 +17,14 @@ import { staleTopic } from "./stale-topic.ts";
 import { stall } from "./stall.ts";
 import { stampJump } from "./stamp-jump.ts";
 import { takeOver, teleoperation } from "./teleoperation.ts";
+import { trackingError } from "./tracking-error.ts";
+import { wheelSlip } from "./wheel-slip.ts";
 
 export type { DetectorKind } from "../detector.ts";
 
 const KINDS: readonly DetectorKind[] = [
-  ...[fall, lostGrasp, missedGrasp, overCurrent, slip, stall],
+  ...[fall, impact, jointLimit, localisationJump, overCurrent, stall, trackingError, wheelSlip],
+  ...[lostGrasp, missedGrasp, slip],
   ...[actionGoal, anomaly, battery, diagnosticsLevel, emergencyStop, invalidNumbers, rateDrop, staleTopic, stampJump],
   ...[takeOver, teleoperation],
 ];

@@ -1,10 +1,13 @@
 /**
  * Over-current: a motor draws more than it may, or far more than it ever needed.
  *
- * Input: amperes per motor, in the `effort` of a JointState on a topic whose name says "current". The magnitude is
- * low-passed (time constant `smooth_ms`), since every start of a motor draws a peak.
- * Condition per motor: I > `limit_a` where that is given; else I > `factor` × the learnt reach, known after
- * `learn_ms` of the motor at work (above a tenth of its reach). The reach follows a new maximum by at most
+ * Inputs: amperes per motor, in the `effort` of a JointState or the `data` of a std_msgs number or array on a topic
+ * whose name says "current", or in a field of that meaning of any message (`FIELDS`). The magnitude is low-passed (time constant
+ * `smooth_ms`), since every start of a motor draws a peak.
+ * Condition per motor: I > `limit_a` where that is given; else I > `factor` × the learnt reach, the most it drew.
+ * The reach is known after `learn_ms` of the motor at work (above a tenth of the reach) in which its load went up and
+ * down by a quarter of the reach at least `CYCLES` times: a motor that idled for an hour has not shown what it needs.
+ * A reach that grows by half while it is learnt begins anew. It then follows a new maximum by at most
  * `follow_share` a second of work, so that a fault cannot teach itself to be normal while it is reported.
  */
 import { z } from "zod";
@@ -17,9 +20,9 @@ import {
   numbersOf,
   readerOf,
   type Subject,
-  textsOf,
 } from "../detector.ts";
 import { plainTypeName } from "../seams.ts";
+import { layoutReaderOf } from "./joint-layout.ts";
 
 const parametersSchema = z.strictObject({
   limit_a: z.number().positive().optional(),
@@ -31,13 +34,25 @@ const parametersSchema = z.strictObject({
 type Parameters = z.infer<typeof parametersSchema>;
 
 const WORKING_SHARE = 0.1;
+const SWING_SHARE = 0.25;
+const CYCLES = 10;
+const GROWTH = 1.5;
 const MOTORS_MAX = 256;
+
+/** `/motor_currents`, `/left_wheel/current`, `/current_left`; not `/current_speed`. */
+const CURRENT_TOPIC = /currents?(_?(left|right|front|rear|m?a|amps?|amperes?|motors?|\d+))*$/i;
+/** Where messages of drivers keep a motor's amperes. */
+const FIELDS = [
+  ...["motor_current", "motor_currents", "present_current", "measured_currents", "drivers[*].current"],
+  ...["left_driver_current", "right_driver_current", "current_ma_left", "current_ma_right"],
+  ...["state.current_motor", "current_motor"],
+];
 
 export const overCurrent: DetectorKind = {
   name: "over_current",
   parameters: parametersSchema,
   roles: ["currents"],
-  needs: 'a JointState whose topic says "current"',
+  needs: "motor currents, in a topic or a field named so",
   recoversWhen: "cleared",
   clearForMs: 500,
   coolDownMs: 2000,
@@ -56,16 +71,40 @@ class OverCurrent implements Detector {
 
   bind(channel: Channel): Listener | undefined {
     const named = this.#deps.topicOf("currents");
-    const isWanted = named === undefined ? /current/i.test(channel.topic) : channel.topic === named;
-    if (!isWanted || plainTypeName(channel.schema.name) !== "sensor_msgs/JointState") return undefined;
+    if (named !== undefined && channel.topic !== named) return undefined;
+    const isCurrent = named !== undefined || CURRENT_TOPIC.test(channel.topic);
+    const type = plainTypeName(channel.schema.name);
+    if (type === "sensor_msgs/JointState") return isCurrent ? this.#listenToJoints(channel) : undefined;
+    if (isCurrent && type.startsWith("std_msgs/")) return this.#listenToNumbers(channel, ["data"]);
+    // Messages that describe themselves might have any field: then a rule must name the topic.
+    const isTyped = channel.messageEncoding === "cdr" || channel.messageEncoding === "ros1";
+    return named !== undefined || isTyped ? this.#listenToNumbers(channel, FIELDS) : undefined;
+  }
+
+  #listenToJoints(channel: Channel): Listener | undefined {
     const efforts = readerOf(this.#deps.fields, channel, "effort");
-    const names = readerOf(this.#deps.fields, channel, "name");
-    if (efforts === undefined || names === undefined) return undefined;
-    let motors: readonly Motor[] = [];
+    const motorsOf = layoutReaderOf(channel, this.#deps, "name", (names) => this.#open(channel.topic, names));
+    if (efforts === undefined || motorsOf === undefined) return undefined;
     return (message, nowMs) => {
       const amperes = numbersOf(efforts(message));
-      if (motors.length !== amperes.length) motors = this.#open(channel.topic, textsOf(names(message)), amperes.length);
-      for (const [index, motor] of motors.entries()) motor.feel(Math.abs(amperes[index] ?? Number.NaN), nowMs);
+      for (const [index, motor] of motorsOf(message).entries()) motor.feel(amperes[index] ?? Number.NaN, nowMs);
+    };
+  }
+
+  #listenToNumbers(channel: Channel, paths: readonly string[]): Listener | undefined {
+    const readers = paths.flatMap((path) => {
+      const read = readerOf(this.#deps.fields, channel, path);
+      return read === undefined ? [] : [{ path, read, motors: [] as readonly Motor[] }];
+    });
+    if (readers.length === 0) return undefined;
+    return (message, nowMs) => {
+      for (const reader of readers) {
+        const value = reader.read(message);
+        const amperes = typeof value === "number" ? [value] : numbersOf(value);
+        if (reader.motors.length !== amperes.length)
+          reader.motors = this.#open(channel.topic, namesOf(reader.path, amperes.length));
+        for (const [index, motor] of reader.motors.entries()) motor.feel(amperes[index] ?? Number.NaN, nowMs);
+      }
     };
   }
 
@@ -73,16 +112,20 @@ class OverCurrent implements Detector {
     return this.#motors.map((motor) => `${motor.subject.topic}: ${motor.subject.name}`);
   }
 
-  #open(topic: string, names: readonly string[], count: number): readonly Motor[] {
-    if (this.#motors.length + count > MOTORS_MAX) return [];
-    const motors = Array.from({ length: count }, (_, index) => {
-      const name = names[index] ?? String(index);
-      const known = this.#motors.find((motor) => motor.subject.topic === topic && motor.subject.name === name);
-      return known ?? new Motor(this.#parameters, this.#deps.watch(topic, name));
+  #open(topic: string, names: readonly string[]): readonly Motor[] {
+    if (this.#motors.length + names.length > MOTORS_MAX) return [];
+    return names.map((name) => {
+      const known = this.#motors.find(({ subject }) => subject.topic === topic && subject.name === name);
+      if (known !== undefined) return known;
+      const motor = new Motor(this.#parameters, this.#deps.watch(topic, name));
+      this.#motors.push(motor);
+      return motor;
     });
-    for (const motor of motors) if (!this.#motors.includes(motor)) this.#motors.push(motor);
-    return motors;
   }
+}
+
+function namesOf(path: string, count: number): readonly string[] {
+  return count === 1 ? [path] : Array.from({ length: count }, (_, index) => `${path}[${index}]`);
 }
 
 class Motor {
@@ -90,7 +133,11 @@ class Motor {
   readonly #parameters: Parameters;
   #smoothA = 0;
   #reachA = 0;
+  #firstReachA = 0;
   #workedMs = 0;
+  #swings = 0;
+  #turnA = 0;
+  #isRising = true;
   #lastMs = Number.NaN;
 
   constructor(parameters: Parameters, subject: Subject) {
@@ -98,7 +145,8 @@ class Motor {
     this.subject = subject;
   }
 
-  feel(ampere: number, nowMs: number): void {
+  feel(signedA: number, nowMs: number): void {
+    const ampere = Math.abs(signedA);
     if (Number.isNaN(ampere)) {
       this.subject.condition = undefined;
       return;
@@ -115,17 +163,34 @@ class Motor {
   }
 
   #limit(): number | undefined {
-    const { limit_a, factor, learn_ms } = this.#parameters;
-    if (limit_a !== undefined) return limit_a;
-    return this.#workedMs < learn_ms ? undefined : factor * this.#reachA;
+    const { limit_a, factor } = this.#parameters;
+    return limit_a ?? (this.#isLearning ? undefined : factor * this.#reachA);
+  }
+
+  get #isLearning(): boolean {
+    return this.#workedMs < this.#parameters.learn_ms || this.#swings < 2 * CYCLES;
   }
 
   #learn(elapsedMs: number): void {
-    const { learn_ms, follow_share } = this.#parameters;
-    if (this.#smoothA > WORKING_SHARE * this.#reachA) this.#workedMs += elapsedMs;
-    if (this.#smoothA <= this.#reachA) return;
-    const isLearning = this.#workedMs < learn_ms;
-    const mostA = this.#reachA * (1 + (follow_share * elapsedMs) / 1000);
-    this.#reachA = isLearning ? this.#smoothA : Math.min(this.#smoothA, mostA);
+    const smoothA = this.#smoothA;
+    if (smoothA > WORKING_SHARE * this.#reachA) this.#workedMs += elapsedMs;
+    this.#countSwings(smoothA);
+    if (smoothA <= this.#reachA) return;
+    if (this.#isLearning) this.#reachA = smoothA;
+    else this.#reachA = Math.min(smoothA, this.#reachA * (1 + (this.#parameters.follow_share * elapsedMs) / 1000));
+    if (!this.#isLearning || this.#reachA < GROWTH * this.#firstReachA) return;
+    this.#firstReachA = this.#reachA;
+    this.#workedMs = 0;
+    this.#swings = 0;
+  }
+
+  /** A swing is a way up or down of a quarter of the reach. */
+  #countSwings(smoothA: number): void {
+    const furthest = this.#isRising ? Math.max(this.#turnA, smoothA) : Math.min(this.#turnA, smoothA);
+    this.#turnA = furthest;
+    if (Math.abs(smoothA - furthest) < SWING_SHARE * this.#reachA || this.#reachA === 0) return;
+    this.#isRising = !this.#isRising;
+    this.#turnA = smoothA;
+    this.#swings += 1;
   }
 }

@@ -1,14 +1,13 @@
 /**
  * Stall: the robot is told to move, or its wheels push, and nothing moves.
  *
- * Two forms, each a subject of its own:
- * - *command without motion*: a base's velocity command (Twist on `cmd_vel`, `commands/velocity`) asks for at least
- *   `speed_min` (m/s, or rad/s for turning on the spot) while its Odometry shows less than `moved_share` of it. The
- *   command counts only while it keeps coming (a driver stops its base when it ceases, typically after 0.5 s), and
- *   only once the odometry has followed a command before: a base that never moved is switched off, not stalled.
- * - *effort without motion*: a wheel (a joint named so, with effort) pushes harder than `push_factor` × the mean of
- *   what it needs while it moves, and turns slower than `moved_share` of its usual speed. Other joints hold loads at
- *   rest as part of their work.
+ * - A *base*, command without motion: its velocity commands ask for at least `speed_min` (m/s plus rad/s) while its
+ *   odometry shows less than `moved_share` of it. A command counts only while it keeps coming (a driver stops its base
+ *   when it ceases, typically after 0.5 s). Of several that come at once the least counts: where one stands before a
+ *   multiplexer or a collision monitor, another stands behind it. Judged only once the odometry has followed a
+ *   command: a base that never moved is switched off, not stalled.
+ * - Each *wheel* (a joint named so), command without motion and effort without motion: see wheels.ts. Other joints hold
+ *   loads at rest as part of their work; `tracking_error` watches those.
  */
 import { z } from "zod";
 import type { Channel } from "../../model/channel.ts";
@@ -20,9 +19,11 @@ import {
   numbersOf,
   readerOf,
   type Subject,
-  textsOf,
 } from "../detector.ts";
-import { type FieldReader, plainTypeName } from "../seams.ts";
+import { plainTypeName } from "../seams.ts";
+import { layoutReaderOf } from "./joint-layout.ts";
+import { commandReaderOf, odometryReaderOf } from "./plane-motion.ts";
+import { Wheel } from "./wheels.ts";
 
 const parametersSchema = z.strictObject({
   speed_min: z.number().positive().default(0.1),
@@ -32,31 +33,30 @@ const parametersSchema = z.strictObject({
 type Parameters = z.infer<typeof parametersSchema>;
 
 const COMMAND_MS = 500;
-const LEARN_SAMPLES = 200;
-const VELOCITY_COMMAND = /(^|\/)(cmd_vel|commands\/velocity)$/;
-const TWIST_TYPES = new Map([
-  ["geometry_msgs/Twist", ""],
-  ["geometry_msgs/TwistStamped", "twist."],
-]);
+const ODOMETRY_MS = 1000;
 
 export const stall: DetectorKind = {
   name: "stall",
   parameters: parametersSchema,
   roles: ["command", "odometry", "joints"],
-  needs: "a velocity command with an Odometry, or wheel joints with effort",
+  needs: "a velocity command with an Odometry or with wheel joints, or wheel joints with effort",
   recoversWhen: "cleared",
   clearForMs: 1000,
   coolDownMs: 2000,
   open: (parameters, deps) => new Stall(parametersSchema.parse(parameters), deps),
 };
 
+/** The latest of one topic: forwards, sideways, turning. */
+type Plane = { readonly topic: string; motion: readonly number[]; atMs: number };
+
 class Stall implements Detector {
   readonly #parameters: Parameters;
   readonly #deps: DetectorDeps;
-  #command: string | undefined;
-  #odometry: string | undefined;
-  #base: Base | undefined;
+  readonly #commands: Plane[] = [];
+  readonly #odometries: Plane[] = [];
   readonly #wheels: Wheel[] = [];
+  #base: Subject | undefined;
+  #hasFollowed = false;
 
   constructor(parameters: Parameters, deps: DetectorDeps) {
     this.#parameters = parameters;
@@ -64,170 +64,103 @@ class Stall implements Detector {
   }
 
   bind(channel: Channel): Listener | undefined {
-    const type = plainTypeName(channel.schema.name);
-    const twist = TWIST_TYPES.get(type);
-    if (twist !== undefined && this.#isFor("command", channel.topic, this.#command, VELOCITY_COMMAND)) {
-      this.#command = channel.topic;
-      return this.#listenToPlane(channel, twist, (base, speed, turn, nowMs) => base.tell(speed, turn, nowMs));
-    }
-    if (type === "nav_msgs/Odometry" && this.#isFor("odometry", channel.topic, this.#odometry, /odom/i)) {
-      this.#odometry = channel.topic;
-      return this.#listenToPlane(channel, "twist.twist.", (base, speed, turn, nowMs) => base.move(speed, turn, nowMs));
-    }
-    if (type === "sensor_msgs/JointState" && this.#isFor("joints", channel.topic, undefined, /joint/i))
-      return this.#listenToWheels(channel);
-    return undefined;
+    const command = commandReaderOf(channel, this.#deps);
+    if (command !== undefined) return this.#listenToPlane(channel.topic, this.#commands, command);
+    const odometry = odometryReaderOf(channel, this.#deps);
+    if (odometry !== undefined) return this.#listenToPlane(channel.topic, this.#odometries, odometry);
+    return this.#listenToWheels(channel);
   }
 
   onTick(nowMs: number): void {
-    this.#base?.judge(nowMs);
+    this.#judge(nowMs);
   }
 
   onLongSilence(): void {
-    this.#base?.forget();
+    for (const plane of [...this.#commands, ...this.#odometries]) plane.atMs = Number.NaN;
+    if (this.#base !== undefined) this.#base.condition = undefined;
   }
 
   describe(): readonly string[] {
-    const base = this.#base === undefined ? [] : [`${this.#command} against ${this.#odometry}`];
-    return [...base, ...this.#wheels.map((wheel) => `${wheel.subject.topic}: ${wheel.subject.name}`)];
+    const topics = (planes: readonly Plane[]): string => planes.map(({ topic }) => topic).join(", ");
+    const base = this.#base === undefined ? [] : [`${topics(this.#commands)} against ${topics(this.#odometries)}`];
+    return [...base, ...this.#wheels.map(({ subject }) => `${subject.topic}: ${subject.name}`)];
   }
 
-  /** The named topic of a role, or else the first that looks right. */
-  #isFor(role: string, topic: string, taken: string | undefined, pattern: RegExp): boolean {
-    const named = this.#deps.topicOf(role);
-    if (named !== undefined) return topic === named;
-    return taken === undefined ? pattern.test(topic) : topic === taken;
-  }
-
-  #listenToPlane(
-    channel: Channel,
-    prefix: string,
-    tell: (base: Base, speed: number, turn: number, nowMs: number) => void,
-  ): Listener | undefined {
-    const { fields } = this.#deps;
-    const x = readerOf(fields, channel, `${prefix}linear.x`);
-    const y = readerOf(fields, channel, `${prefix}linear.y`);
-    const turn = readerOf(fields, channel, `${prefix}angular.z`);
-    if (x === undefined || y === undefined || turn === undefined) return undefined;
+  #listenToPlane(topic: string, planes: Plane[], read: (message: Uint8Array) => readonly number[]): Listener {
+    const plane: Plane = { topic, motion: [], atMs: Number.NaN };
+    planes.push(plane);
+    const [command] = this.#commands;
+    if (command !== undefined && this.#odometries.length > 0) this.#base ??= this.#deps.watch(command.topic, "base");
     return (message, nowMs) => {
-      const base = this.#openBase();
-      if (base !== undefined)
-        tell(base, Math.hypot(number(x, message), number(y, message)), number(turn, message), nowMs);
+      plane.motion = read(message);
+      plane.atMs = nowMs;
+      this.#judge(nowMs);
     };
   }
 
-  #openBase(): Base | undefined {
-    if (this.#command === undefined || this.#odometry === undefined) return undefined;
-    this.#base ??= new Base(this.#parameters, this.#deps.watch(this.#command, "base"));
-    return this.#base;
+  #judge(nowMs: number): void {
+    if (this.#base === undefined) return;
+    const wanted = sizeOf(this.#command(nowMs) ?? []);
+    const moved = Math.max(
+      ...this.#odometries.filter(isWithin(nowMs, ODOMETRY_MS)).map(({ motion }) => sizeOf(motion)),
+    );
+    const { speed_min, moved_share } = this.#parameters;
+    if (Number.isNaN(wanted) || !Number.isFinite(moved)) {
+      this.#base.condition = undefined;
+      return;
+    }
+    const isCommanded = wanted >= speed_min;
+    if (isCommanded && moved > 0.5 * wanted) this.#hasFollowed = true;
+    this.#base.condition = isCommanded && this.#hasFollowed && moved < moved_share * wanted;
+    if (this.#base.condition) this.#base.values = () => ({ commanded: wanted, moved });
+  }
+
+  /** The least of the commands that keep coming. */
+  #command(nowMs: number): readonly number[] | undefined {
+    let least: readonly number[] | undefined;
+    for (const plane of this.#commands)
+      if (nowMs - plane.atMs <= COMMAND_MS && !(least !== undefined && sizeOf(least) <= sizeOf(plane.motion)))
+        least = plane.motion;
+    return least;
   }
 
   #listenToWheels(channel: Channel): Listener | undefined {
-    const { fields } = this.#deps;
-    const [names, velocities, efforts] = ["name", "velocity", "effort"].map((path) => readerOf(fields, channel, path));
-    if (names === undefined || velocities === undefined || efforts === undefined) return undefined;
-    let wheels: readonly (Wheel | undefined)[] | undefined;
-    return (message) => {
-      wheels ??= this.#openWheels(channel.topic, textsOf(names(message)));
-      if (wheels.every((wheel) => wheel === undefined)) return;
+    const named = this.#deps.topicOf("joints");
+    if (plainTypeName(channel.schema.name) !== "sensor_msgs/JointState") return undefined;
+    if (named === undefined ? !/joint/i.test(channel.topic) : channel.topic !== named) return undefined;
+    const [velocities, efforts] = ["velocity", "effort"].map((path) => readerOf(this.#deps.fields, channel, path));
+    const wheelsOf = layoutReaderOf(channel, this.#deps, "name", (names) => this.#openWheels(channel.topic, names));
+    if (wheelsOf === undefined || velocities === undefined || efforts === undefined) return undefined;
+    return (message, nowMs) => {
+      const wheels = wheelsOf(message);
+      if (wheels.length === 0) return;
+      const command = this.#command(nowMs);
       const [speed, effort] = [numbersOf(velocities(message)), numbersOf(efforts(message))];
-      for (const [index, wheel] of wheels.entries())
-        wheel?.feel(speed[index] ?? Number.NaN, effort[index] ?? Number.NaN);
+      for (const { index, wheel } of wheels)
+        wheel.feel(speed[index] ?? Number.NaN, effort[index] ?? Number.NaN, command);
     };
   }
 
-  #openWheels(topic: string, names: readonly string[]): readonly (Wheel | undefined)[] {
-    return names.map((name) => {
-      if (!/wheel/i.test(name)) return undefined;
-      const wheel = new Wheel(this.#parameters, this.#deps.watch(topic, name));
-      this.#wheels.push(wheel);
-      return wheel;
-    });
-  }
-}
-
-function number(read: FieldReader, message: Uint8Array): number {
-  const value = read(message);
-  return typeof value === "number" ? value : Number.NaN;
-}
-
-class Base {
-  readonly #parameters: Parameters;
-  readonly #subject: Subject;
-  #commandMs = Number.NaN;
-  #command = { speed: 0, turn: 0 };
-  #motion = { speed: Number.NaN, turn: Number.NaN };
-  #hasFollowed = false;
-
-  constructor(parameters: Parameters, subject: Subject) {
-    this.#parameters = parameters;
-    this.#subject = subject;
+  #openWheels(topic: string, names: readonly string[]): readonly { index: number; wheel: Wheel }[] {
+    return names.flatMap((name, index) => (/wheel/i.test(name) ? [{ index, wheel: this.#wheel(topic, name) }] : []));
   }
 
-  tell(speed: number, turn: number, nowMs: number): void {
-    this.#command = { speed, turn };
-    this.#commandMs = nowMs;
-    this.judge(nowMs);
-  }
-
-  move(speed: number, turn: number, nowMs: number): void {
-    this.#motion = { speed, turn };
-    this.judge(nowMs);
-  }
-
-  forget(): void {
-    this.#commandMs = Number.NaN;
-    this.#motion = { speed: Number.NaN, turn: Number.NaN };
-    this.#subject.condition = undefined;
-  }
-
-  judge(nowMs: number): void {
-    const { speed_min, moved_share } = this.#parameters;
-    const wanted = this.#command.speed + Math.abs(this.#command.turn);
-    const moved = this.#motion.speed + Math.abs(this.#motion.turn);
-    if (Number.isNaN(wanted) || Number.isNaN(moved)) {
-      this.#subject.condition = undefined;
-      return;
-    }
-    const isCommanded = nowMs - this.#commandMs <= COMMAND_MS && wanted >= speed_min;
-    if (isCommanded && moved > 0.5 * wanted) this.#hasFollowed = true;
-    this.#subject.condition = isCommanded && this.#hasFollowed && moved < moved_share * wanted;
-    if (this.#subject.condition) this.#subject.values = () => ({ commanded: wanted, moved });
-  }
-}
-
-class Wheel {
-  readonly subject: Subject;
-  readonly #parameters: Parameters;
-  #samples = 0;
-  #usualSpeed = 0;
-  #usualEffort = 0;
-
-  constructor(parameters: Parameters, subject: Subject) {
-    this.#parameters = parameters;
-    this.subject = subject;
-  }
-
-  feel(velocity: number, effort: number): void {
-    const [speed, push] = [Math.abs(velocity), Math.abs(effort)];
-    if (Number.isNaN(speed) || Number.isNaN(push)) {
-      this.subject.condition = undefined;
-      return;
-    }
+  #wheel(topic: string, name: string): Wheel {
+    const known = this.#wheels.find(({ subject }) => subject.topic === topic && subject.name === name);
+    if (known !== undefined) return known;
     const { moved_share, push_factor } = this.#parameters;
-    const isTurning = speed > Math.max(0.05, moved_share * this.#usualSpeed);
-    if (isTurning) this.#learn(speed, push);
-    // A wheel without a torque sensor reports zero effort for ever.
-    if (this.#samples < LEARN_SAMPLES || this.#usualEffort <= 0) return;
-    this.subject.condition = !isTurning && push > push_factor * this.#usualEffort;
-    this.subject.values = () => ({ joint: this.subject.name, effort: push, usual_effort: this.#usualEffort });
+    const options = { movedShare: moved_share, pushFactor: push_factor };
+    const wheel = new Wheel(options, this.#deps.watch(topic, name));
+    this.#wheels.push(wheel);
+    return wheel;
   }
+}
 
-  /** Running means over the samples in motion, slow after a while. */
-  #learn(speed: number, push: number): void {
-    this.#samples += 1;
-    const share = 1 / Math.min(this.#samples, 10 * LEARN_SAMPLES);
-    this.#usualSpeed += share * (speed - this.#usualSpeed);
-    this.#usualEffort += share * (push - this.#usualEffort);
-  }
+function isWithin(nowMs: number, ms: number): (plane: Plane) => boolean {
+  return ({ atMs }) => nowMs - atMs <= ms;
+}
+
+/** m/s plus rad/s: for telling motion from rest. */
+function sizeOf([x = 0, y = 0, turn = 0]: readonly number[]): number {
+  return Math.hypot(x, y) + Math.abs(turn);
 }
