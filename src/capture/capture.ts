@@ -21,6 +21,7 @@ import {
   type MachineInput,
   type MachineState,
   type ManualCapture,
+  machineAfter,
   openEpisodeOf,
   stepMachine,
 } from "./episode-machine.ts";
@@ -69,6 +70,9 @@ const REFUSED_NS_MAX = { refused: 60_000_000_000n, ring_full: 5_000_000_000n };
 
 /** An episode's last word is in its last command; more than this only repeats it. */
 const UNRECORDED_MAX = 1000;
+
+/** Of earlier runs of this boot: enough to know the same failure again. */
+const PAST_EPISODES_MAX = 100;
 
 export class Capture {
   readonly #db: Db;
@@ -252,7 +256,10 @@ export class Capture {
     return ring.durabilityOf(startNs, endNs) === "durable";
   }
 
-  /** After a restart: what was open is sealed as far as it got; what waits for its batches is held again. */
+  /**
+   * After a restart: what was open is sealed as far as it got; what waits for its batches is held again; and a fault
+   * that lasts, and so fires again, is linked to the episode that was interrupted.
+   */
   #reopen(): void {
     for (const { state, episode } of this.#table.unfinished()) {
       const sealed =
@@ -263,6 +270,8 @@ export class Capture {
       if (state === "open")
         this.#deps.log.warn("An episode was interrupted and is sealed as far as it got.", { episode_id: sealed.id });
     }
+    const past = this.#table.list(PAST_EPISODES_MAX).map(({ episode }) => episode);
+    this.#state = machineAfter(past.filter(({ bootId }) => bootId === this.#deps.bootId).toReversed());
   }
 
   #focusNs(): bigint {
@@ -295,5 +304,8 @@ function interrupt(episode: Episode, lastStoredNs: bigint): Episode {
   const segments = episode.segments
     .filter((segment) => segment.startNs < endNs)
     .map((segment) => (segment.endNs > endNs ? { ...segment, endNs } : segment));
-  return { ...episode, endNs, segments, isInterrupted: true };
+  const isToTell = episode.outcome === "unknown" && (episode.kind === "failure" || episode.kind === "span");
+  const word = { kind: "interrupted", outcome: "unknown", rule: episode.rule, atNs: endNs, values: {} } as const;
+  const evidence = isToTell ? [...episode.evidence, word] : episode.evidence;
+  return { ...episode, endNs, segments, evidence, isInterrupted: true };
 }

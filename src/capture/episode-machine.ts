@@ -2,26 +2,59 @@
  * Decides what belongs to an episode and how it ended.
  *
  * Promises: pure (all instants are the log_time of its inputs, and deadlines fall due at their own instant
- * however coarse the ticks are, so live and back-test agree exactly); at most one episode is open; segments tile
- * the window; an episode never outlasts the longest `maxMs` of its rules (or pre-roll + post-roll, if longer).
+ * however coarse the ticks are, so live and back-test agree exactly); at most one episode is open; every firing is in
+ * exactly one episode, with its whole pre-roll, or ignored by its rule; segments tile the window; an episode never
+ * outlasts the longest `maxMs` of its rules. Only where one rule's own pre-roll and post-roll are longer, rules fire
+ * at one instant, or a person asks for more, it is as long as they ask.
  *
  * Meaning:
  * - A firing opens an episode, with its pre-roll. A later firing of any rule joins it; `split` closes the open one
- *   and opens the next, and so does a firing whose post-roll no longer fits under `maxMs`, and one of a rule that sees
- *   recovery when the loop before it is decided (never a person's); `ignore` only counts it.
- * - Each joined rule that can tell recovery is *pending* until it does. A `recovered` event settles its own rule and
+ *   at the firing and opens the next, and so does a firing with which the window would outlast `maxMs`, one of a rule
+ *   that sees recovery when the loop before it is decided, and the next task after one that ended (never a person's
+ *   firing); `ignore` only counts it.
+ * - Each joined failure that can tell recovery is *pending* until it does. A `recovered` event settles its own rule and
  *   those that can only infer (`recoversWhen: "cleared"`); the last settlement decides `recovered`. One rule that
  *   waits `recoveryTimeoutMs` since the last firing or attempt, or that sees the robot give up, decides `failed`; a
- *   person decides at once.
+ *   person decides at once. Every decision is kept with its evidence.
+ * - A span (a task) is pending until its own end, whatever fails and is decided meanwhile: its success (`recovered`)
+ *   decides `succeeded`; an end alone leaves the outcome of what failed in it, or `unknown`.
  * - The episode closes one post-roll after the deciding moment, and one after the last firing or clearing.
  * - Two rules may report the same physical attempt: recovery n starts when any one rule has reported n of them.
  *   Rules without `recovered_when` report none; there a firing again after clearing says that the robot tried in
  *   between, and so does a clearing that lasts.
+ * - A failure whose rule fired in an episode that ended less than `SAME_FAILURE_NS` before is linked to that one; what
+ *   cut another off, to the one it cut.
  */
-import { type Episode, type EpisodeFiring, type Outcome, type Segment, UNSAID } from "../model/episode.ts";
-import type { CapturePolicy, EpisodeKind, RuleEvent } from "../model/rule-event.ts";
+import {
+  type Episode,
+  type EpisodeFiring,
+  type EpisodeLink,
+  type EvidenceKind,
+  type Outcome,
+  type OutcomeEvidence,
+  UNSAID,
+} from "../model/episode.ts";
+import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
 import { unreachable } from "../std/assert.ts";
-import { earliest, latest, nsOfMs } from "../std/nanoseconds.ts";
+import { earliest, latest, msOfNs, nsOfMs } from "../std/nanoseconds.ts";
+import {
+  attemptCount,
+  endNsMaxOf,
+  expectedEndNs,
+  findRule,
+  isPending,
+  isTroubled,
+  isWithinSpan,
+  type JoinedRule,
+  lastSegmentKind,
+  lengthNsOf,
+  type OpenEpisode,
+  onDemandOf,
+  quietSinceNs,
+  replaceRule,
+  toEpisode,
+} from "./open-episode.ts";
+import { type Cut, cut } from "./segments.ts";
 
 /** A person's firing. */
 export type ManualCapture = {
@@ -48,7 +81,7 @@ export type MachineCommand =
   | { readonly kind: "changed"; readonly episode: Episode }
   /** Keep everything of this range, up to where the episode may reach at most. */
   | { readonly kind: "hold"; readonly id: string; readonly startNs: bigint; readonly endNs: bigint }
-  /** Topic globs to be subscribed from now on; empty at the close. */
+  /** Topic globs to be subscribed from now on, whenever they change; none: nothing that is open wants any. */
   | { readonly kind: "on_demand"; readonly globs: readonly string[] }
   | { readonly kind: "closed"; readonly episode: Episode }
   | { readonly kind: "ignored"; readonly rule: string; readonly atNs: bigint };
@@ -60,53 +93,35 @@ export type MachineContext = {
   readonly bootId: string;
 };
 
-export type MachineState = { readonly open: OpenEpisode | undefined };
+/** The last closed episode in which each rule fired. */
+type PastFirings = ReadonlyMap<string, Pick<Episode, "id" | "endNs">>;
+
+export type MachineState = { readonly open: OpenEpisode | undefined; readonly past: PastFirings };
 export type MachineStep = { readonly state: MachineState; readonly commands: readonly MachineCommand[] };
 
-type JoinedRule = {
-  readonly policy: CapturePolicy;
-  readonly isPending: boolean;
-  /** When its condition ended; undefined while it holds. */
-  readonly clearedNs: bigint | undefined;
-  /** The number of the last attempt it reported, counted with those before it joined. */
-  readonly attempts: number;
-};
-
-/** A segment without its end, which is the next one's start. */
-type Cut = { readonly kind: Segment["kind"]; readonly startNs: bigint };
-
-type OpenEpisode = {
-  readonly id: string;
-  readonly bootId: string;
-  readonly kind: EpisodeKind;
-  readonly rule: string;
-  readonly priority: number;
-  readonly startNs: bigint;
-  readonly endNsMax: bigint;
-  readonly keepUntilNs: bigint;
-  /** Of the last firing or attempt. */
-  readonly activeNs: bigint;
-  readonly outcome: Outcome;
-  readonly isOutcomeByPerson: boolean;
-  readonly firings: readonly EpisodeFiring[];
-  readonly rules: readonly JoinedRule[];
-  readonly cuts: readonly Cut[];
-  readonly labels: Readonly<Record<string, string>>;
-  readonly note: string;
-};
-
-export const idleMachine: MachineState = { open: undefined };
+export const idleMachine: MachineState = { open: undefined, past: new Map() };
 
 const MANUAL_RULE = "manual";
 /** A person wants to see everything: whatever the configuration marks as on demand. */
 const ALL_TOPICS = ["**"];
 
+/** What fails again so soon is one trouble to a person: a cup that drops in each of three tasks in a row. */
+const SAME_FAILURE_NS = 600_000_000_000n;
+
 /** Inputs come in the order of log_time; one that comes late counts at the time already reached. */
 export function stepMachine(state: MachineState, input: MachineInput, context: MachineContext): MachineStep {
   const commands: MachineCommand[] = [];
   const open = state.open === undefined ? undefined : advance(state.open, input.atNs, commands);
-  const next = apply(open, input, context, commands);
-  return { state: { open: next }, commands };
+  const next = apply(open, input, { ...context, past: remember(state.past, commands) }, commands);
+  const globs = onDemandOf(next);
+  if (globs.join() !== onDemandOf(state.open).join()) commands.push({ kind: "on_demand", globs });
+  return { state: { open: next, past: remember(state.past, commands) }, commands };
+}
+
+/** A machine that knows what was closed before its time, oldest first. */
+export function machineAfter(episodes: readonly Episode[]): MachineState {
+  const closed = episodes.map((episode) => ({ kind: "closed", episode }) as const);
+  return { open: undefined, past: remember(idleMachine.past, closed) };
 }
 
 /** The open episode as far as it is known. */
@@ -114,10 +129,19 @@ export function openEpisodeOf(state: MachineState): Episode | undefined {
   return state.open === undefined ? undefined : toEpisode(state.open, expectedEndNs(state.open));
 }
 
+function remember(past: PastFirings, commands: readonly MachineCommand[]): PastFirings {
+  const closed = commands.flatMap((command) => (command.kind === "closed" ? [command.episode] : []));
+  if (closed.length === 0) return past;
+  const fired = closed.flatMap(({ id, endNs, firings }) => firings.map(({ rule }) => [rule, { id, endNs }] as const));
+  return new Map([...past, ...fired]);
+}
+
+type StepContext = MachineContext & { readonly past: PastFirings };
+
 function apply(
   open: OpenEpisode | undefined,
   input: MachineInput,
-  context: MachineContext,
+  context: StepContext,
   commands: MachineCommand[],
 ): OpenEpisode | undefined {
   switch (input.kind) {
@@ -125,7 +149,8 @@ function apply(
       return open;
     case "firing": {
       const policy = context.policyOf(input.rule);
-      return policy.isDryRun ? open : fire(open, firingOf(input), policy, input.note ?? "", context, commands);
+      if (policy.isDryRun) return open;
+      return fire(open, firingOf(input, policy), policy, input.note ?? "", context, commands);
     }
     case "manual":
       return fire(open, manualFiring(input), manualPolicy(input), input.note, context, commands);
@@ -155,13 +180,15 @@ function settle(
     case "attempt":
       return attempt(open, input.rule, input.atNs);
     case "recovered":
-      return recover(open, input.rule, input.atNs);
+      return recover(open, input);
     case "gave_up":
-      return isPendingFor(open, input.rule) ? decide(open, input.atNs, "failed") : open;
+      return findRule(open, input.rule)?.isPending === true ? decide(open, evidence("gave_up", "failed", input)) : open;
     case "took_over":
-      return isTroubled(open) ? decide(open, input.atNs, "operator_took_over") : open;
-    case "outcome":
-      return { ...decide(open, input.atNs, input.outcome), isOutcomeByPerson: true, outcome: input.outcome };
+      return isTroubled(open) ? decide(open, evidence("took_over", "operator_took_over", input)) : open;
+    case "outcome": {
+      const decided = decide(open, evidence("operator", input.outcome, { rule: "", atNs: input.atNs }));
+      return { ...decided, isOutcomeByPerson: true, outcome: input.outcome };
+    }
     default:
       return unreachable(input);
   }
@@ -174,68 +201,72 @@ function fire(
   firing: EpisodeFiring,
   policy: CapturePolicy,
   note: string,
-  context: MachineContext,
+  context: StepContext,
   commands: MachineCommand[],
 ): OpenEpisode {
-  if (open !== undefined) {
-    if (policy.onOverlap === "ignore") {
-      commands.push({ kind: "ignored", rule: firing.rule, atNs: firing.atNs });
-      return open;
-    }
-    if (!mustSplit(open, firing, policy)) return extend(open, firing, policy, note, commands);
-    commands.push(...closing(open, firing.atNs));
+  if (open !== undefined && policy.onOverlap === "ignore") {
+    commands.push({ kind: "ignored", rule: firing.rule, atNs: firing.atNs });
+    const joined = findRule(open, firing.rule);
+    // No firing of this episode, but its condition holds again.
+    return joined === undefined ? open : replaceRule(open, { ...joined, clearedNs: undefined });
   }
-  const fresh = join(blank(firing, policy, context), firing, policy, note);
+  const extended = open && join(open, firing, policy, note);
+  if (open !== undefined && extended !== undefined && !mustSplit(open, extended, firing, policy)) {
+    commands.push(changed(extended));
+    if (extended.startNs < open.startNs || endNsMaxOf(extended) !== endNsMaxOf(open)) commands.push(hold(extended));
+    return extended;
+  }
+  const cutOff = open && closing(open, firing.atNs, "split");
+  if (cutOff !== undefined) commands.push({ kind: "closed", episode: cutOff });
+  const linkedTo = linkOf(firing, policy, remember(context.past, commands), cutOff);
+  const fresh = join({ ...blank(firing, policy, context), linkedTo }, firing, policy, note);
   commands.push({ kind: "opened", episode: toEpisode(fresh, expectedEndNs(fresh)) }, hold(fresh));
-  if (policy.onDemand.length > 0) commands.push({ kind: "on_demand", globs: policy.onDemand });
   return fresh;
 }
 
-function extend(
-  open: OpenEpisode,
-  firing: EpisodeFiring,
-  policy: CapturePolicy,
-  note: string,
-  commands: MachineCommand[],
-): OpenEpisode {
-  const next = join(open, firing, policy, note);
-  commands.push(changed(next));
-  if (next.startNs < open.startNs || next.endNsMax > open.endNsMax) commands.push(hold(next));
-  const globs = onDemandOf(next);
-  if (globs.length > onDemandOf(open).length) commands.push({ kind: "on_demand", globs });
-  return next;
-}
-
-/** Two firings of one instant belong together whatever the policy: a window needs a length. */
-function mustSplit(open: OpenEpisode, firing: EpisodeFiring, policy: CapturePolicy): boolean {
-  if (firing.atNs <= open.activeNs) return false;
-  if (policy.kind === "manual") return false;
+/** `extended`: the open one with the firing. Firings of one instant belong together whatever the policy. */
+function mustSplit(open: OpenEpisode, extended: OpenEpisode, firing: EpisodeFiring, policy: CapturePolicy): boolean {
+  const lastFiringNs = open.firings.at(-1)?.atNs;
+  if (policy.kind === "manual" || lastFiringNs === undefined || firing.atNs <= lastFiringNs) return false;
+  if (policy.onOverlap === "split") return true;
+  if (policy.kind === "span" && open.rules.some((other) => other.policy.kind === "span" && !other.isPending))
+    return true;
   if (policy.recoversWhen === "explicit" && isOver(open)) return true;
-  return policy.onOverlap === "split" || firing.atNs + nsOfMs(policy.postRollMs) > endNsMaxWith(open, policy);
+  return extended.rollUntilNs > extended.startNs + latest(open.lengthNsMax, lengthNsOf(policy));
 }
 
 /** A rule that sees recovery has said how the loop ended: what fails next is a loop of its own, however soon it comes. */
-function isOver({ outcome, rules }: OpenEpisode): boolean {
-  const isDecided = outcome === "recovered" || outcome === "failed";
-  return isDecided && rules.some(({ policy }) => policy.recoversWhen === "explicit");
+function isOver(open: OpenEpisode): boolean {
+  const isDecided = open.outcome === "recovered" || open.outcome === "failed";
+  return isDecided && !isWithinSpan(open) && open.rules.some(({ policy }) => policy.recoversWhen === "explicit");
 }
 
-const endNsMaxWith = (open: OpenEpisode, policy: CapturePolicy): bigint =>
-  latest(open.endNsMax, open.startNs + nsOfMs(policy.maxMs));
+function linkOf(
+  firing: EpisodeFiring,
+  policy: CapturePolicy,
+  past: PastFirings,
+  cutOff: Episode | undefined,
+): EpisodeLink | undefined {
+  const earlier = policy.kind === "failure" ? past.get(firing.rule) : undefined;
+  const isSame = earlier !== undefined && firing.atNs - earlier.endNs <= SAME_FAILURE_NS;
+  const other = isSame ? earlier : cutOff;
+  if (other === undefined) return undefined;
+  const afterMs = Math.max(0, msOfNs(firing.atNs - other.endNs));
+  return { id: other.id, kind: isSame ? "same_failure" : "continues", afterMs };
+}
 
-function blank(firing: EpisodeFiring, policy: CapturePolicy, context: MachineContext): OpenEpisode {
-  const startNs = firing.atNs - nsOfMs(policy.preRollMs);
-  const postRollEndNs = firing.atNs + nsOfMs(policy.postRollMs);
+function blank({ atNs, rule }: EpisodeFiring, policy: CapturePolicy, context: MachineContext): OpenEpisode {
+  const startNs = atNs - nsOfMs(policy.preRollMs);
   return {
-    id: context.newId(firing.atNs),
+    ...UNSAID,
+    id: context.newId(atNs),
     bootId: context.bootId,
     kind: policy.kind,
-    rule: firing.rule,
+    rule,
     priority: policy.priority,
     startNs,
-    endNsMax: latest(startNs + nsOfMs(policy.maxMs), postRollEndNs),
-    keepUntilNs: postRollEndNs,
-    activeNs: firing.atNs,
+    lengthNsMax: 0n,
+    ...{ rollUntilNs: atNs, keepUntilNs: atNs, activeNs: atNs, failedNs: undefined },
     outcome: "unknown",
     isOutcomeByPerson: false,
     firings: [],
@@ -247,28 +278,32 @@ function blank(firing: EpisodeFiring, policy: CapturePolicy, context: MachineCon
 }
 
 function join(open: OpenEpisode, firing: EpisodeFiring, policy: CapturePolicy, note: string): OpenEpisode {
-  const startNs = earliest(open.startNs, firing.atNs - nsOfMs(policy.preRollMs));
-  const postRollEndNs = firing.atNs + nsOfMs(policy.postRollMs);
+  const { atNs } = firing;
+  const startNs = earliest(open.startNs, atNs - nsOfMs(policy.preRollMs));
+  const rollUntilNs = latest(open.rollUntilNs, atNs + nsOfMs(policy.postRollMs));
   const cuts = open.cuts.map((cut, index) => (index === 0 ? { ...cut, startNs } : cut));
+  const isFailure = policy.kind === "failure";
   return {
     ...open,
     startNs,
-    endNsMax: latest(endNsMaxWith(open, policy), policy.kind === "manual" ? postRollEndNs : open.endNsMax),
-    kind: policy.kind === "failure" ? "failure" : open.kind,
+    lengthNsMax: [open.lengthNsMax, lengthNsOf(policy), rollUntilNs - startNs].reduce(latest),
+    rollUntilNs,
+    kind: isFailure ? "failure" : open.kind,
     priority: Math.max(open.priority, policy.priority),
-    keepUntilNs: latest(open.keepUntilNs, postRollEndNs),
-    activeNs: latest(open.activeNs, firing.atNs),
+    keepUntilNs: latest(open.keepUntilNs, rollUntilNs),
+    activeNs: latest(open.activeNs, atNs),
+    failedNs: open.failedNs ?? (isFailure ? atNs : undefined),
     outcome: policy.recoversWhen === "never" || open.isOutcomeByPerson ? open.outcome : "unknown",
     firings: [...open.firings, firing],
-    rules: joinRule(open, firing.rule, policy),
+    rules: joinRule(open, policy),
     cuts: cutAtFiring({ ...open, cuts }, firing, policy),
     labels: { ...policy.labels, ...open.labels },
     note: [open.note, note].filter((text) => text !== "").join("\n"),
   };
 }
 
-function joinRule(open: OpenEpisode, rule: string, policy: CapturePolicy): JoinedRule[] {
-  const known = open.rules.find((joined) => joined.policy.rule === rule);
+function joinRule(open: OpenEpisode, policy: CapturePolicy): JoinedRule[] {
+  const known = findRule(open, policy.rule);
   const isPending = policy.kind === "span" || (policy.kind === "failure" && policy.recoversWhen !== "never");
   const attempts = known?.attempts ?? attemptCount(open);
   const joined = { policy, isPending, clearedNs: undefined, attempts };
@@ -276,35 +311,36 @@ function joinRule(open: OpenEpisode, rule: string, policy: CapturePolicy): Joine
 }
 
 function cutAtFiring(open: OpenEpisode, firing: EpisodeFiring, policy: CapturePolicy): readonly Cut[] {
-  const last = open.cuts.at(-1);
+  const last = lastSegmentKind(open);
   if (policy.kind === "span") return open.cuts;
-  if (policy.kind !== "failure") return last?.kind === "before" ? cut(open.cuts, "after", firing.atNs) : open.cuts;
-  if (last?.kind !== "failure") return cut(open.cuts, "failure", firing.atNs);
-  const isAgain = open.rules.some((joined) => joined.policy.rule === firing.rule);
+  if (policy.kind !== "failure") return last === "before" ? cut(open.cuts, "after", firing.atNs) : open.cuts;
+  if (last !== "failure") return cut(open.cuts, "failure", firing.atNs);
+  const isAgain = findRule(open, firing.rule) !== undefined;
   return isAgain ? cut(cutInferredAttempt(open), "failure", firing.atNs) : open.cuts;
 }
 
 /** Where nobody reports attempts, what follows the clearing of every condition was one. */
 function cutInferredAttempt(open: OpenEpisode): readonly Cut[] {
   const quietNs = quietSinceNs(open);
-  const isReported = open.rules.some((joined) => joined.policy.recoversWhen === "explicit");
-  const isFailing = open.cuts.at(-1)?.kind === "failure";
+  const isReported = open.rules.some(({ policy }) => policy.kind === "failure" && policy.recoversWhen === "explicit");
+  const isFailing = lastSegmentKind(open) === "failure";
   return quietNs === undefined || isReported || !isFailing ? open.cuts : cut(open.cuts, "recovery", quietNs);
 }
 
 // --- what follows a firing -------------------------------------------------------------------------------------
 
 function clear(open: OpenEpisode, rule: string, atNs: bigint): OpenEpisode {
-  const joined = open.rules.find((candidate) => candidate.policy.rule === rule);
+  const joined = findRule(open, rule);
   if (joined === undefined || joined.clearedNs !== undefined) return open;
-  const keepUntilNs = latest(open.keepUntilNs, atNs + nsOfMs(joined.policy.postRollMs));
+  const { kind, recoversWhen, postRollMs } = joined.policy;
   const cleared = replaceRule(open, { ...joined, clearedNs: atNs });
-  if (joined.policy.kind === "span" && joined.isPending) return resolve(cleared, rule, atNs, open.outcome);
-  return joined.policy.recoversWhen === "never" ? { ...cleared, keepUntilNs } : cleared;
+  if (kind === "span" && joined.isPending) return resolve(cleared, evidence("end_seen", open.outcome, { rule, atNs }));
+  const keepUntilNs = latest(open.keepUntilNs, atNs + nsOfMs(postRollMs));
+  return recoversWhen === "never" ? { ...cleared, keepUntilNs } : cleared;
 }
 
 function attempt(open: OpenEpisode, rule: string, atNs: bigint): OpenEpisode {
-  const joined = open.rules.find((candidate) => candidate.policy.rule === rule);
+  const joined = findRule(open, rule);
   if (joined === undefined || !isTroubled(open)) return open;
   const reported = replaceRule(
     { ...open, activeNs: latest(open.activeNs, atNs) },
@@ -313,38 +349,57 @@ function attempt(open: OpenEpisode, rule: string, atNs: bigint): OpenEpisode {
   return joined.attempts + 1 > attemptCount(open) ? { ...reported, cuts: cut(open.cuts, "recovery", atNs) } : reported;
 }
 
-function recover(open: OpenEpisode, rule: string, atNs: bigint): OpenEpisode {
-  const joined = open.rules.find((candidate) => candidate.policy.rule === rule);
+function recover(open: OpenEpisode, event: Witness): OpenEpisode {
+  const joined = findRule(open, event.rule);
+  if (joined?.policy.kind === "span") return succeed(open, joined, event);
   if (joined?.isPending !== true) return open;
-  if (joined.policy.kind === "span") return resolve(open, rule, atNs, "succeeded");
   const rules = open.rules.map((other) =>
     other.policy.recoversWhen === "cleared" && other.policy.kind === "failure" ? { ...other, isPending: false } : other,
   );
-  return resolve({ ...open, rules }, rule, atNs, "recovered");
+  return resolve({ ...open, rules }, evidence("recovery_seen", "recovered", event));
 }
 
-function isPendingFor(open: OpenEpisode, rule: string): boolean {
-  return open.rules.some((joined) => joined.policy.rule === rule && joined.isPending);
+/** A task that succeeded has overcome what failed in it; its success may be seen a little after its end. */
+function succeed(open: OpenEpisode, span: JoinedRule, event: Witness): OpenEpisode {
+  if (!span.isPending && open.outcome !== "unknown") return open;
+  const outcome = open.outcome === "operator_took_over" ? open.outcome : "succeeded";
+  return decide(replaceRule(open, { ...span, isPending: false }), evidence("end_seen", outcome, event));
 }
 
-/** One rule knows how it ended; the last one to know decides. */
-function resolve(open: OpenEpisode, rule: string, atNs: bigint, outcome: Outcome): OpenEpisode {
-  const rules = open.rules.map((joined) => (joined.policy.rule === rule ? { ...joined, isPending: false } : joined));
-  const resolved = { ...open, rules };
-  if (isPending(resolved)) return resolved;
-  const cuts = outcome === "recovered" ? cutInferredAttempt(open) : open.cuts;
-  return decide({ ...resolved, cuts }, atNs, outcome);
+/** One rule knows how it ended; the last failure to know decides, and a task's end when no failure waits. */
+function resolve(open: OpenEpisode, said: OutcomeEvidence, nowNs = said.atNs): OpenEpisode {
+  const rules = open.rules.map((other) => (other.policy.rule === said.rule ? { ...other, isPending: false } : other));
+  if (rules.some(({ policy, isPending }) => isPending && policy.kind === "failure")) return { ...open, rules };
+  const cuts = said.outcome === "recovered" ? cutInferredAttempt(open) : open.cuts;
+  return decide({ ...open, rules, cuts }, said, nowNs);
 }
 
-function decide(open: OpenEpisode, atNs: bigint, outcome: Outcome): OpenEpisode {
-  const postRollMs = Math.max(...open.rules.map((joined) => joined.policy.postRollMs));
+/** Every failure is decided; a task that has not ended goes on. */
+function decide(open: OpenEpisode, said: OutcomeEvidence, nowNs = said.atNs): OpenEpisode {
+  const { failedNs, isOutcomeByPerson } = open;
+  const postRollMs = Math.max(...open.rules.map(({ policy }) => policy.postRollMs));
+  const isRecovery = said.outcome === "recovered" && failedNs !== undefined;
   return {
     ...open,
-    outcome: open.isOutcomeByPerson ? open.outcome : outcome,
-    rules: open.rules.map((joined) => ({ ...joined, isPending: false })),
-    keepUntilNs: latest(open.keepUntilNs, atNs + nsOfMs(postRollMs)),
-    cuts: cut(open.cuts, "after", atNs),
+    outcome: isOutcomeByPerson ? open.outcome : said.outcome,
+    evidence: isOutcomeByPerson ? open.evidence : [...open.evidence, said],
+    timeToRecoverMs: isRecovery ? msOfNs(said.atNs - failedNs) : open.timeToRecoverMs,
+    failedNs: undefined,
+    rules: open.rules.map((joined) => (joined.policy.kind === "span" ? joined : { ...joined, isPending: false })),
+    keepUntilNs: latest(open.keepUntilNs, nowNs + nsOfMs(postRollMs)),
+    cuts: cut(open.cuts, "after", nowNs),
   };
+}
+
+/** Who says it, when, and by what. */
+type Witness = {
+  readonly rule: string;
+  readonly atNs: bigint;
+  readonly values?: OutcomeEvidence["values"];
+};
+
+function evidence(kind: EvidenceKind, outcome: Outcome, { rule, atNs, values = {} }: Witness): OutcomeEvidence {
+  return { kind, outcome, rule, atNs, values };
 }
 
 // --- deadlines -------------------------------------------------------------------------------------------------
@@ -359,7 +414,7 @@ function advance(start: OpenEpisode, nowNs: bigint, commands: MachineCommand[]):
     if (due.atNs > nowNs) return open;
     const next = due.next(open);
     if (next === "close") {
-      commands.push(...closing(open, due.atNs));
+      commands.push({ kind: "closed", episode: closing(open, due.atNs, "max_ms") });
       return undefined;
     }
     open = next;
@@ -368,7 +423,7 @@ function advance(start: OpenEpisode, nowNs: bigint, commands: MachineCommand[]):
 }
 
 function deadlines(open: OpenEpisode): Deadline[] {
-  const closeNs = isPending(open) ? open.endNsMax : expectedEndNs(open);
+  const closeNs = isPending(open) ? endNsMaxOf(open) : expectedEndNs(open);
   return [
     ...open.rules.filter((joined) => joined.isPending).flatMap((joined) => ruleDeadline(open, joined)),
     { atNs: closeNs, next: () => "close" },
@@ -376,74 +431,47 @@ function deadlines(open: OpenEpisode): Deadline[] {
 }
 
 function ruleDeadline(open: OpenEpisode, { policy, clearedNs }: JoinedRule): Deadline[] {
-  if (policy.kind === "span") return [];
-  if (policy.recoversWhen === "cleared" && clearedNs !== undefined) {
-    const atNs = clearedNs + nsOfMs(policy.recoveredAfterClearMs);
-    return [{ atNs, next: (now) => resolve(now, policy.rule, atNs, "recovered") }];
+  const { rule, kind, recoversWhen, recoveredAfterClearMs, recoveryTimeoutMs } = policy;
+  if (kind === "span") return [];
+  if (recoversWhen === "cleared" && clearedNs !== undefined) {
+    const atNs = clearedNs + nsOfMs(recoveredAfterClearMs);
+    const witness = { rule, atNs: quietSinceNs(open) ?? clearedNs, values: { clear_ms: recoveredAfterClearMs } };
+    return [{ atNs, next: (now) => resolve(now, evidence("stayed_clear", "recovered", witness), atNs) }];
   }
-  const atNs = open.activeNs + nsOfMs(policy.recoveryTimeoutMs);
-  return [{ atNs, next: (now) => decide(now, atNs, "failed") }];
+  const atNs = open.activeNs + nsOfMs(recoveryTimeoutMs);
+  const witness = { rule, atNs, values: { recovery_timeout_ms: recoveryTimeoutMs } };
+  return [{ atNs, next: (now) => decide(now, evidence("recovery_timeout", "failed", witness)) }];
 }
 
-// --- the episode -----------------------------------------------------------------------------------------------
+// --- the end ---------------------------------------------------------------------------------------------------
 
-function closing(open: OpenEpisode, endNs: bigint): MachineCommand[] {
-  const outcome = isPending(open) && !open.isOutcomeByPerson ? "unknown" : open.outcome;
+/** `why` it ends now, should nothing have decided it. */
+function closing(open: OpenEpisode, endNs: bigint, why: "max_ms" | "split"): Episode {
+  const isUndecided = isPending(open) && !open.isOutcomeByPerson;
   // Nobody could tell how it ended, but the condition did end.
-  const quietNs = open.cuts.at(-1)?.kind === "failure" && !isPending(open) ? quietSinceNs(open) : undefined;
+  const quietNs = lastSegmentKind(open) === "failure" && !isPending(open) ? quietSinceNs(open) : undefined;
   const cuts = quietNs === undefined ? open.cuts : cut(open.cuts, "after", quietNs);
-  const closed: MachineCommand = { kind: "closed", episode: toEpisode({ ...open, outcome, cuts }, endNs) };
-  return onDemandOf(open).length > 0 ? [closed, { kind: "on_demand", globs: [] }] : [closed];
+  const last = lastEvidence(open, endNs, isUndecided ? why : "cannot_tell");
+  const outcome = isUndecided ? "unknown" : open.outcome;
+  return toEpisode({ ...open, outcome, cuts, evidence: [...open.evidence, ...last] }, endNs);
 }
 
-function toEpisode(open: OpenEpisode, endNs: bigint): Episode {
-  const segments = segmentsOf(open.cuts, endNs);
-  const { id, bootId, kind, rule, priority, startNs, outcome, firings, labels, note } = open;
-  const attempts = 1 + segments.filter((segment) => segment.kind === "recovery").length;
-  const known = {
-    id,
-    bootId,
-    kind,
-    rule,
-    priority,
-    startNs,
-    endNs,
-    outcome,
-    attempts,
-    firings,
-    segments,
-    labels,
-    note,
-  };
-  return { ...known, ...UNSAID, isInterrupted: false, completeness: [] };
+/** Why there is no outcome. What only keeps a window (a sample, a person's firing) has none to tell. */
+function lastEvidence(open: OpenEpisode, atNs: bigint, kind: EvidenceKind): OutcomeEvidence[] {
+  const pending = open.rules.find((joined) => joined.isPending);
+  const failure = open.rules.find(({ policy }) => policy.kind === "failure");
+  const rule = (pending ?? failure)?.policy.rule;
+  const isTold = kind === "cannot_tell" && open.evidence.length > 0;
+  return rule === undefined || isTold ? [] : [evidence(kind, "unknown", { rule, atNs })];
 }
 
-/** Tiles the window; a cut of no length is no segment, and recoveries are numbered as they remain. */
-function segmentsOf(cuts: readonly Cut[], endNs: bigint): Segment[] {
-  const segments: Segment[] = [];
-  let attemptNumber = 0;
-  for (const [index, { kind, startNs }] of cuts.entries()) {
-    const nextNs = earliest(cuts[index + 1]?.startNs ?? endNs, endNs);
-    const last = segments.at(-1);
-    if (nextNs <= startNs) continue;
-    if (last?.kind === kind && kind !== "recovery") segments[segments.length - 1] = { ...last, endNs: nextNs };
-    else if (kind === "recovery") segments.push({ kind, attempt: ++attemptNumber, startNs, endNs: nextNs });
-    else segments.push({ kind, attempt: undefined, startNs, endNs: nextNs });
-  }
-  return segments;
+function firingOf(event: RuleEvent & { kind: "firing" }, { version }: CapturePolicy): EpisodeFiring {
+  const { rule, detector, topic, atNs, values } = event;
+  return { rule, ruleVersion: version, detector, topic, atNs, values };
 }
 
-function cut(cuts: readonly Cut[], kind: Segment["kind"], atNs: bigint): readonly Cut[] {
-  const last = cuts.at(-1);
-  return [...cuts, { kind, startNs: last === undefined ? atNs : latest(last.startNs, atNs) }];
-}
-
-function firingOf({ rule, detector, topic, atNs, values }: RuleEvent & { kind: "firing" }): EpisodeFiring {
-  return { rule, ruleVersion: undefined, detector, topic, atNs, values };
-}
-
-function manualFiring(input: ManualCapture): EpisodeFiring {
-  return { rule: MANUAL_RULE, ruleVersion: undefined, detector: undefined, topic: "", atNs: input.atNs, values: {} };
+function manualFiring({ atNs }: ManualCapture): EpisodeFiring {
+  return { rule: MANUAL_RULE, ruleVersion: undefined, detector: undefined, topic: "", atNs, values: {} };
 }
 
 function manualPolicy({ preRollMs, postRollMs, labels }: ManualCapture): CapturePolicy {
@@ -461,32 +489,7 @@ const changed = (open: OpenEpisode): MachineCommand => ({
   kind: "changed",
   episode: toEpisode(open, expectedEndNs(open)),
 });
-const hold = ({ id, startNs, endNsMax }: OpenEpisode): MachineCommand => ({
+const hold = (open: OpenEpisode): MachineCommand => ({
   kind: "hold",
-  ...{ id, startNs, endNs: endNsMax },
+  ...{ id: open.id, startNs: open.startNs, endNs: endNsMaxOf(open) },
 });
-const isPending = (open: OpenEpisode): boolean => open.rules.some((joined) => joined.isPending);
-const attemptCount = (open: OpenEpisode): number => open.cuts.filter(({ kind }) => kind === "recovery").length;
-const expectedEndNs = (open: OpenEpisode): bigint => earliest(open.keepUntilNs, open.endNsMax);
-const onDemandOf = (open: OpenEpisode): string[] => [...new Set(open.rules.flatMap((rule) => rule.policy.onDemand))];
-
-/** Something is wrong and has not been decided yet. */
-function isTroubled(open: OpenEpisode): boolean {
-  const kind = open.cuts.at(-1)?.kind;
-  return kind === "failure" || kind === "recovery" || isPending(open);
-}
-
-/** Since when no joined condition holds any more. */
-function quietSinceNs(open: OpenEpisode): bigint | undefined {
-  let quietNs: bigint | undefined;
-  for (const { clearedNs, policy } of open.rules) {
-    if (policy.kind !== "failure") continue;
-    if (clearedNs === undefined) return undefined;
-    quietNs = quietNs === undefined ? clearedNs : latest(quietNs, clearedNs);
-  }
-  return quietNs;
-}
-
-function replaceRule(open: OpenEpisode, joined: JoinedRule): OpenEpisode {
-  return { ...open, rules: open.rules.map((rule) => (rule.policy.rule === joined.policy.rule ? joined : rule)) };
-}

@@ -108,8 +108,8 @@ export class EpisodeTable {
 
   /** With what people changed laid over it. */
   edited(episode: Episode): Episode {
-    const rows = this.#db.prepare("SELECT edit FROM episode_edit WHERE episode_id = ? ORDER BY id").all(episode.id);
-    return rows.map((row) => parseEdit(textOf(row, "edit"))).reduce(applyEdit, episode);
+    const sql = "SELECT edit, author, at_ns FROM episode_edit WHERE episode_id = ? ORDER BY id";
+    return this.#db.prepare(sql).safeIntegers().all(episode.id).map(parseEdit).reduce(applyEdit, episode);
   }
 
   #fromRow(row: unknown): StoredEpisode {
@@ -118,13 +118,15 @@ export class EpisodeTable {
   }
 }
 
-function applyEdit(episode: Episode, edit: EpisodeEdit): Episode {
-  return {
-    ...episode,
-    labels: { ...episode.labels, ...edit.labels },
-    note: edit.note ?? episode.note,
-    outcome: edit.outcome ?? episode.outcome,
-  };
+function applyEdit(episode: Episode, { labels, note, outcome, author, atNs }: SignedEdit): Episode {
+  const told = { ...episode, labels: { ...episode.labels, ...labels }, note: note ?? episode.note };
+  if (outcome === undefined) return told;
+  const word = { kind: "operator", outcome, rule: "", atNs, values: { author } } as const;
+  // Of an open episode the machine has recorded the word as its evidence already.
+  const evidence = episode.evidence.filter(({ kind }) => kind !== "operator");
+  const isSolved = outcome === "recovered" || outcome === "succeeded";
+  const timeToRecoverMs = isSolved ? episode.timeToRecoverMs : undefined;
+  return { ...told, outcome, timeToRecoverMs, evidence: [...evidence, word] };
 }
 
 /** Instants are decimal text in the JSON: they exceed 2^53. */
@@ -141,7 +143,12 @@ function parseRow(row: unknown): StoredEpisode {
   return { episode: { ...UNSAID, ...said }, state };
 }
 
-const parseEdit = (text: string): EpisodeEdit => JSON.parse(text);
+type SignedEdit = EpisodeEdit & { readonly author: string; readonly atNs: bigint };
+
+function parseEdit(row: unknown): SignedEdit {
+  const edit: EpisodeEdit = JSON.parse(textOf(row, "edit"));
+  return { ...edit, author: textOf(row, "author"), atNs: BigInt(textOf(row, "at_ns")) };
+}
 
 function textOf(row: unknown, column: string): string {
   assert(typeof row === "object" && row !== null, "a row is an object");

@@ -14,16 +14,18 @@ export type RuleEvent =
       /** A person's words, where a person fired; they become the episode's note. */
       readonly note?: string;
     }
-  /** The rule's condition ended (after its hysteresis). */
-  | { readonly kind: "cleared"; readonly rule: string; readonly atNs: bigint }
-  /** The robot tries again. */
-  | { readonly kind: "attempt"; readonly rule: string; readonly atNs: bigint }
-  /** The robot made it: `recovered_when` held, or the detector saw it. */
-  | { readonly kind: "recovered"; readonly rule: string; readonly atNs: bigint }
-  /** The robot stopped trying: it stands idle without having made it. */
-  | { readonly kind: "gave_up"; readonly rule: string; readonly atNs: bigint }
-  /** A person took over. */
-  | { readonly kind: "took_over"; readonly rule: string; readonly atNs: bigint };
+  /**
+   * What follows a firing. `cleared`: the rule's condition ended (after its hysteresis). `attempt`: the robot tries again.
+   * `recovered`: it made it (`recovered_when` held, or the detector saw it). `gave_up`: it stands idle without having
+   * made it. `took_over`: a person did.
+   */
+  | {
+      readonly kind: "cleared" | "attempt" | "recovered" | "gave_up" | "took_over";
+      readonly rule: string;
+      readonly atNs: bigint;
+      /** What it was seen by. */
+      readonly values?: Readonly<Record<string, FiringValue>>;
+    };
 
 /** What capture must know of a rule. */
 export type CapturePolicy = {

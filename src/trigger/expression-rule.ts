@@ -1,9 +1,7 @@
 /** A rule with an expression: its condition's edge, and what follows a firing. */
 import type { Channel } from "../model/channel.ts";
-import type { FiringValue } from "../model/rule-event.ts";
 import { assert } from "../std/assert.ts";
 import type { BoundRule, RuleDeps } from "./bound-rule.ts";
-import { numbersOf } from "./detector.ts";
 import { Edge } from "./edge.ts";
 import { FollowUps } from "./follow-ups.ts";
 import type { Rule } from "./rule.ts";
@@ -60,23 +58,8 @@ export class ExpressionRule implements BoundRule {
     const step = this.#clearWhen === undefined ? edge.step(isOn, nowMs) : edge.stepBetween(isOn, isOver, nowMs);
     if (step === "fired") {
       this.#followUps.open();
-      this.#report.fire(this.#expressions.topicOf(this.#when), atNs, this.#values());
+      this.#report.fire(this.#expressions.topicOf(this.#when), atNs, this.#when.values());
     } else if (step === "cleared") this.#report.tell("cleared", atNs);
     this.#followUps.step(nowMs, atNs);
-  }
-
-  /** What the condition read when it fired; of an array, the element of the largest magnitude. */
-  #values(): Record<string, FiringValue> {
-    const values: Record<string, FiringValue> = {};
-    for (const { text, read } of this.#when.readings) {
-      const value = read();
-      if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") values[text] = value;
-      else if (value !== undefined) {
-        const numbers = Array.from(numbersOf(value));
-        const largest = numbers.reduce((best, x, k) => (Math.abs(x) > Math.abs(numbers[best] ?? 0) ? k : best), 0);
-        if (numbers.length > 0) values[`${text}[${largest}]`] = numbers[largest] ?? Number.NaN;
-      }
-    }
-    return values;
   }
 }

@@ -37,7 +37,7 @@ export class FollowUps {
     for (const { signal, part, edge } of this.#all) {
       const truth = this.#isOpen ? part.truth(nowMs) : part.peek();
       if (edge.step(truth, nowMs) !== "fired" || !this.#isOpen) continue;
-      this.#report.tell(signal, atNs);
+      this.#report.tell(signal, atNs, part.values());
       if (signal !== "attempt") this.#isOpen = false;
     }
   }

@@ -6,8 +6,10 @@
  * bound one is unknown is found out when it becomes so, then 20 times a second, and said once a reason.
  */
 import type { Channel } from "../model/channel.ts";
+import type { FiringValue } from "../model/rule-event.ts";
 import { assert } from "../std/assert.ts";
 import type { RuleDeps } from "./bound-rule.ts";
+import { numbersOf } from "./detector.ts";
 import type { Truth } from "./edge.ts";
 import { compileExpression, type Expression, ExpressionProblem, type Scope } from "./expression.ts";
 import type { Feed, Freshness } from "./feed.ts";
@@ -144,6 +146,21 @@ export class BoundExpression {
 
   get readings(): readonly Reading[] {
     return this.#binding.readings;
+  }
+
+  /** What it reads at present; of an array, the element of the largest magnitude. */
+  values(): Record<string, FiringValue> {
+    const values: Record<string, FiringValue> = {};
+    for (const { text, read } of this.#binding.readings) {
+      const value = read();
+      if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") values[text] = value;
+      else if (value !== undefined) {
+        const numbers = Array.from(numbersOf(value));
+        const largest = numbers.reduce((best, x, k) => (Math.abs(x) > Math.abs(numbers[best] ?? 0) ? k : best), 0);
+        if (numbers.length > 0) values[`${text}[${largest}]`] = numbers[largest] ?? Number.NaN;
+      }
+    }
+    return values;
   }
 
   get feeders(): readonly Feeder[] {

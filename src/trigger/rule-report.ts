@@ -53,9 +53,11 @@ export class RuleReport {
     this.#deps.onEvent({ kind: "firing", rule: name, detector, atNs, ...what });
   }
 
-  tell(kind: Exclude<RuleEvent["kind"], "firing">, atNs: bigint): void {
+  /** `values`: what it was seen by. */
+  tell(kind: Exclude<RuleEvent["kind"], "firing">, atNs: bigint, values?: Readonly<Record<string, FiringValue>>): void {
     if (this.#rule.policy.isDryRun) return; // it says nothing about the episodes of others
-    this.#deps.onEvent({ kind, rule: this.#rule.name, atNs });
+    const isSaid = values !== undefined && !this.#isPrivate;
+    this.#deps.onEvent({ kind, rule: this.#rule.name, atNs, ...(isSaid ? { values } : {}) });
   }
 
   /** Why a condition cannot be told: once a rule and reason. */

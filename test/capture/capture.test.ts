@@ -165,6 +165,7 @@ test("an episode that was open when the process died is sealed as interrupted, a
     isInterrupted: true,
     endNs: at(102),
     attempts: 1,
+    evidence: [{ kind: "interrupted", outcome: "unknown", rule: "drop", atNs: at(102) }],
   });
   expect(new EpisodeTable(db).find("episode-1").episode.segments.map(({ kind, endNs }) => [kind, endNs])).toEqual([
     ["before", at(100)],
@@ -172,6 +173,20 @@ test("an episode that was open when the process died is sealed as interrupted, a
   ]);
   capture.tick(at(300));
   expect(sealed.map(({ id }) => id)).toEqual(["episode-1"]);
+});
+
+test("a fault that fires again after a restart is linked to the episode that was interrupted", () => {
+  open().capture.onEvent(firing(100));
+  const { capture } = open({ lastStoredNs: () => at(102), newId: () => "episode-2" });
+  capture.onEvent(firing(130));
+  expect(capture.openEpisode()?.linkedTo).toEqual({ id: "episode-1", kind: "same_failure", afterMs: 28_000 });
+});
+
+test("a failure of an earlier boot is another one: nobody knows how long ago it was", () => {
+  open({ bootId: "before" }).capture.onEvent(firing(100));
+  const { capture } = open({ newId: () => "episode-2" });
+  capture.onEvent(firing(130));
+  expect(capture.openEpisode()?.linkedTo).toBeUndefined();
 });
 
 test("a sealed episode without batch files is handed on again after a restart, a batched one is not", () => {
@@ -196,6 +211,9 @@ test("a person's labels, note and outcome are kept beside what the machine saw, 
   capture.onEvent(recovered(103));
   capture.tick(at(150));
   expect(sealed[0]).toMatchObject({ labels: { task: "pick", cup: "paper" }, note: "wet floor", outcome: "failed" });
+  expect(sealed[0]?.evidence).toEqual([
+    { kind: "operator", outcome: "failed", rule: "", atNs: at(102), values: { author: "bob" } },
+  ]);
   expect(db.prepare("SELECT author, at_ns FROM episode_edit ORDER BY id").safeIntegers().all()).toEqual([
     { author: "ada", at_ns: at(101) },
     { author: "bob", at_ns: at(102) },
