@@ -7,11 +7,12 @@ import {
   asText,
   type Code,
   compile,
+  constantOf,
   type Frame,
   fieldAt,
   isList,
   type ListElement,
-  mapNumber,
+  magnitudeOf,
   numberAt,
   pathOf,
   problemAt,
@@ -26,7 +27,7 @@ import { SlidingWindow, type WindowKind } from "./window.ts";
 type Call = (node: ASTNode, args: readonly ASTNode[], frame: Frame) => Code;
 
 const CALLS: Readonly<Record<string, Call>> = {
-  abs: (node, args, frame) => mapNumber(numberAt(only(node, args), frame), Math.abs),
+  abs: (node, args, frame) => magnitudeOf(numberAt(only(node, args), frame)),
   norm: aggregate(0, (sum, x) => sum + x * x, Math.sqrt),
   min: aggregate(Number.POSITIVE_INFINITY, Math.min),
   max: aggregate(Number.NEGATIVE_INFINITY, Math.max),
@@ -95,7 +96,7 @@ function durationOf(node: ASTNode, args: readonly ASTNode[]): Code {
     throw problemAt(node, "duration() takes a text.", 'Write duration("500ms").');
   try {
     const ms = parseDurationMs(arg.args);
-    return { kind: "duration", run: () => ms };
+    return constantOf("duration", ms);
   } catch {
     throw problemAt(arg, `"${arg.args}" is not a duration.`, 'Write a number and a unit: "500ms", "30s", "5m".');
   }

@@ -20,10 +20,15 @@ export type FeedHook = {
 type Phases = { readonly [Key in keyof FeedHook]-?: readonly NonNullable<FeedHook[Key]>[] };
 const NO_PHASES: Phases = { before: [], listen: [], feed: [], evaluate: [] };
 
-/** The latest value of one field. */
+/** The latest value of one field; undefined while missing or stale. */
 export type Slot = { readonly read: FieldReader; value: FieldValue };
 
-export type Freshness = { readonly staleMs: number | undefined; isFresh: boolean };
+/** Whether the latest values still count, for those who let them live `staleMs` (undefined: by the topic's rhythm). */
+export type Freshness = {
+  readonly staleMs: number | undefined;
+  isFresh: boolean;
+  readonly slots: Map<string, Slot>;
+};
 
 const PERIODS = 10; // a value lives ten of its topic's periods …
 const STALE_MS_MIN = 2000; // … and two seconds at least: bridges and radios pause for a second
@@ -33,7 +38,6 @@ const RATE_MS = 2000;
 export class Feed {
   readonly channel: Channel;
   readonly #fields: FieldAccess;
-  readonly #slots = new Map<string, Slot>();
   readonly #slotList: Slot[] = [];
   readonly #freshnesses: Freshness[] = [];
   #hooks: { readonly owner: object; readonly hook: FeedHook }[] = [];
@@ -51,23 +55,22 @@ export class Feed {
     this.#fields = fields;
   }
 
-  /** The slot of a field, or why there is none. */
-  slot(path: string): Slot | { readonly problem: string } {
-    const known = this.#slots.get(path);
+  /** The slot of a field whose values live as long as `freshness` says, or why there is none. */
+  slot(path: string, { slots }: Freshness): Slot | { readonly problem: string } {
+    const known = slots.get(path);
     if (known !== undefined) return known;
     const read = this.#fields(this.channel, path);
     if (typeof read !== "function") return read;
     const slot: Slot = { read, value: undefined };
-    this.#slots.set(path, slot);
+    slots.set(path, slot);
     this.#slotList.push(slot);
     return slot;
   }
 
-  /** Whether the latest values still count, for those who let them live `staleMs` (undefined: by the topic's rhythm). */
   freshness(staleMs: number | undefined): Freshness {
     const known = this.#freshnesses.find((freshness) => freshness.staleMs === staleMs);
     if (known !== undefined) return known;
-    const freshness: Freshness = { staleMs, isFresh: false };
+    const freshness: Freshness = { staleMs, isFresh: false, slots: new Map() };
     this.#freshnesses.push(freshness);
     return freshness;
   }
@@ -75,7 +78,11 @@ export class Feed {
   /** At every tick. */
   age(nowMs: number): void {
     const ageMs = nowMs - this.lastMs;
-    for (const freshness of this.#freshnesses) freshness.isFresh = ageMs <= (freshness.staleMs ?? this.#staleMs);
+    for (const freshness of this.#freshnesses) {
+      if (!freshness.isFresh || ageMs <= (freshness.staleMs ?? this.#staleMs)) continue;
+      freshness.isFresh = false;
+      for (const slot of freshness.slots.values()) slot.value = undefined;
+    }
   }
 
   get #staleMs(): number {

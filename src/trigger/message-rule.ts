@@ -25,7 +25,7 @@ export class MessageRule implements BoundRule {
     this.#report.noteInput(channel);
     this.#topics.add(channel.topic);
     const feed = this.#deps.feedOf(channel);
-    const text = feed.slot("data");
+    const text = feed.slot("data", feed.freshness(Number.POSITIVE_INFINITY));
     feed.attach(this, {
       evaluate: (atNs) => {
         const note = "value" in text && typeof text.value === "string" ? text.value : "";

@@ -12,6 +12,7 @@ const GRID_MS = 50;
 /** Bridges deliver in bursts of about 40 ms and a slow robot may send nothing for half a second. */
 const SILENCE_MS = 1000;
 const LONG_SILENCE_MS = 5000;
+const STEP_BACK_MS = 1000;
 const STEP_BACK_NS = 1_000_000_000n;
 
 export interface RuleClockListener {
@@ -25,9 +26,6 @@ export class RuleClock {
   #nowMs = 0;
   #gridMs = 0;
   #gridNs = 0n;
-  /** The log times that need no tick lie between these; kept, since most messages ask for nothing else. */
-  #backNs = 0n;
-  #nextNs = 0n;
   #isStarted = false;
 
   constructor(listener: RuleClockListener) {
@@ -38,27 +36,30 @@ export class RuleClock {
     return this.#nowMs;
   }
 
-  /** Whether `logTimeNs` needs no tick; cheap enough for messages that nobody looks at. */
-  isWithinTick(logTimeNs: bigint): boolean {
-    return logTimeNs < this.#nextNs && logTimeNs > this.#backNs;
+  /**
+   * Produces the ticks before `logTimeNs`. Returns how far it lies behind the last one, in ms, for `moveTo`. Most
+   * messages need no tick: those cost one subtraction of bigints, whether a rule looks at them or not.
+   */
+  tickTo(logTimeNs: bigint): number {
+    const sinceMs = Number(logTimeNs - this.#gridNs) / 1e6;
+    if (this.#isStarted && sinceMs < GRID_MS && sinceMs > -STEP_BACK_MS) return sinceMs;
+    this.#makeTicks(logTimeNs);
+    return Number(logTimeNs - this.#gridNs) / 1e6;
   }
 
-  /** Produces the ticks before `logTimeNs`. */
-  tickTo(logTimeNs: bigint): void {
-    if (this.isWithinTick(logTimeNs)) return;
+  /** Moves on to the log time that `tickTo` was told. */
+  moveTo(sinceMs: number): void {
+    const nowMs = this.#gridMs + sinceMs;
+    if (nowMs > this.#nowMs) this.#nowMs = nowMs;
+  }
+
+  #makeTicks(logTimeNs: bigint): void {
     if (!this.#isStarted || logTimeNs <= this.#gridNs - STEP_BACK_NS) this.#anchor(logTimeNs);
     const silentMs = Number(logTimeNs - this.#gridNs) / 1e6;
     const lastMs = this.#gridMs + Math.min(silentMs, SILENCE_MS);
     while (this.#gridMs + GRID_MS <= lastMs) this.#tick();
     if (silentMs > SILENCE_MS) this.#gridNs = logTimeNs - (logTimeNs % GRID_NS);
-    this.#backNs = this.#gridNs - STEP_BACK_NS;
-    this.#nextNs = this.#gridNs + GRID_NS;
     if (silentMs > LONG_SILENCE_MS) this.#listener.onLongSilence();
-  }
-
-  /** Moves on to a message's log time, after `tickTo`. */
-  moveTo(logTimeNs: bigint): void {
-    this.#nowMs = Math.max(this.#nowMs, this.#gridMs + Number(logTimeNs - this.#gridNs) / 1e6);
   }
 
   #tick(): void {

@@ -249,11 +249,14 @@ function scopeOf(inputs: BoundInputs, clock: RuleClock, onMessage: Scope["onMess
     nowMs: () => clock.nowMs,
     field: (name, path) => {
       const { feed, freshness } = inputOf(inputs, name);
-      const slot = feed.slot(path);
+      const slot = feed.slot(path, freshness);
       if ("problem" in slot) throw new ExpressionProblem(slot.problem, `Topic ${feed.channel.topic}.`, 0);
-      return (): FieldValue => (freshness.isFresh ? slot.value : undefined);
+      return Object.assign((): FieldValue => slot.value, { cell: slot });
     },
-    hasField: (name, path) => !("problem" in inputOf(inputs, name).feed.slot(path)),
+    hasField: (name, path) => {
+      const { feed, freshness } = inputOf(inputs, name);
+      return !("problem" in feed.slot(path, freshness));
+    },
     age: (name) => {
       const { feed } = inputOf(inputs, name);
       return () => clock.nowMs - feed.lastMs;

@@ -62,9 +62,9 @@ export class Trigger {
   /** `bytes` is borrowed for the call. Log times that go back count at the time already reached. */
   onMessage(channel: Channel, bytes: Uint8Array, logTimeNs: bigint): void {
     const feed = this.#feeds.get(channel.id);
-    this.#clock.tickTo(logTimeNs);
+    const sinceMs = this.#clock.tickTo(logTimeNs);
     if (feed === undefined) return;
-    this.#clock.moveTo(logTimeNs);
+    this.#clock.moveTo(sinceMs);
     try {
       feed.receive(bytes, this.#clock.nowMs, logTimeNs);
     } catch (error) {

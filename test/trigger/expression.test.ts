@@ -9,11 +9,21 @@ type Fields = Readonly<Record<string, FieldValue>>;
 class TestScope {
   fields: Fields = {};
   nowMs = 0;
+  /** Whether fields can be read where they stand, as those of messages can. */
+  hasCells = true;
   readonly #feeds: (() => void)[] = [];
   readonly scope: Scope = {
     inputs: ["j", "i"],
     nowMs: () => this.nowMs,
-    field: (input, path) => () => this.fields[`${input}.${path}`],
+    field: (input, path) => {
+      const read = (): FieldValue => this.fields[`${input}.${path}`];
+      const cell = {
+        get value(): FieldValue {
+          return read();
+        },
+      };
+      return this.hasCells ? Object.assign(read, { cell }) : read;
+    },
     hasField: (input, path) => `${input}.${path}` in this.fields,
     age: () => () => 1500,
     rateHz: () => () => 50,
@@ -27,9 +37,10 @@ class TestScope {
   }
 }
 
-function evaluate(text: string, fields: Fields): Truth {
+function evaluate(text: string, fields: Fields, hasCells = true): Truth {
   const rig = new TestScope();
   rig.fields = fields;
+  rig.hasCells = hasCells;
   return compileExpression(parseExpression(text, rig.scope.inputs), rig.scope)();
 }
 
@@ -55,6 +66,14 @@ const FIELDS: Fields = {
 test.each<[string, Truth]>([
   // Comparison, arithmetic: doubles only.
   ["j.x > 2", true],
+  ["j.x > 3 || j.x < 3 || 3 > j.x || 3 < j.x", false],
+  ["j.x >= 3 && j.x <= 3 && 3 >= j.x && 3 <= j.x", true],
+  ["abs(j.y) > 3.9 && abs(j.y) < 4.1 && 4 >= abs(j.y) && 4 <= abs(j.y) && j.y < 4 && -4 >= j.y", true],
+  ["abs(j.nan) > 0", undefined],
+  ["abs(j.missing) <= 1000", undefined],
+  ["j.isOn >= 1", true],
+  ["abs(j.x) > 2 + 1 / 2 * 2", false],
+  ["abs(j.x) > abs(-2)", true],
   ["j.x > 2.9 && j.y < -3.9", true],
   ["2 * j.x == 6.0", true],
   ["j.x / 2 == 1.5", true],
@@ -113,6 +132,7 @@ test.each<[string, Truth]>([
   ["j.missing.all(e, e > 0)", undefined],
 ])("%s is %s", (text, expected) => {
   expect(evaluate(text, FIELDS)).toBe(expected);
+  expect(evaluate(text, FIELDS, false)).toBe(expected);
 });
 
 test.each<[string, string, string]>([

@@ -14,8 +14,7 @@ function rig() {
     },
   });
   const at = (ms: number) => {
-    clock.tickTo(START + BigInt(ms) * MS);
-    clock.moveTo(START + BigInt(ms) * MS);
+    clock.moveTo(clock.tickTo(START + BigInt(ms) * MS));
     return clock.nowMs;
   };
   return { clock, ticks, at, silences: () => silences };
