@@ -455,10 +455,11 @@ function stuckJoint(survey: Survey, random: Random): Fault | undefined {
   const joints = ofType(survey, JOINTS);
   const command = survey.topics.find(({ type, topic }) => type === JOINTS && /command/.test(topic));
   if (joints === undefined || command === undefined) return undefined;
+  const usual = usualErrors(joints.samples, command.samples);
   const places = joints.samples
     .filter(({ atS }) => atS > 3 && atS < survey.endS - 3)
     .flatMap(({ atS, values }) => values.map((at, joint) => ({ atS, joint, at })))
-    .filter(({ atS, joint, at }) => isLeftBehind(command.samples, joint, at, atS));
+    .filter(({ atS, joint, at }) => isLeftBehind(command.samples, joint, at, atS, usual[joint] ?? 0));
   const place = pick(random, places);
   if (place === undefined) return undefined;
   const { atS, joint, at } = place;
@@ -474,8 +475,20 @@ function stuckJoint(survey: Survey, random: Random): Fault | undefined {
   };
 }
 
-/** Whether the command goes a third of a radian away within a second, and stays away for one more. */
-function isLeftBehind(samples: readonly Sample[], joint: number, at: number, fromS: number): boolean {
+/** How far each joint ever was from its last command. */
+function usualErrors(states: readonly Sample[], commands: readonly Sample[]): number[] {
+  const most: number[] = [];
+  for (const { atS, values } of states) {
+    const last = commands.findLast((command) => command.atS <= atS);
+    for (const [joint, at] of values.entries())
+      most[joint] = Math.max(most[joint] ?? 0, Math.abs((last?.values[joint] ?? at) - at));
+  }
+  return most;
+}
+
+/** Whether the command goes a third of a radian away within a second, twice as far as it ever was, and stays for one more. */
+function isLeftBehind(samples: readonly Sample[], joint: number, at: number, fromS: number, usual: number): boolean {
   const later = samples.filter(({ atS }) => atS >= fromS + 1 && atS <= fromS + 2);
-  return later.length > 0 && later.every(({ values }) => Math.abs((values[joint] ?? at) - at) > 0.33);
+  const far = Math.max(0.33, 2 * usual);
+  return later.length > 0 && later.every(({ values }) => Math.abs((values[joint] ?? at) - at) > far);
 }
