@@ -6,7 +6,7 @@
  * saw) and the receiver (what came home). They are compared at the end.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
 import { finishConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
@@ -53,7 +53,7 @@ export type DemoResult = {
   readonly seed: number;
   readonly tasks: number;
   readonly episodes: readonly DemoEpisode[];
-  /** Drops and slips of the simulator that no episode holds. */
+  /** What the simulator saw go wrong and no episode holds. */
   readonly missed: readonly { readonly event: string; readonly task: number; readonly atS: number }[];
   /** Failure episodes in which nothing happened, or whose attempts or outcome are not the simulator's. */
   readonly false: readonly { readonly id: string; readonly rule: string; readonly reason: string }[];
@@ -67,6 +67,8 @@ export type DemoResult = {
 const FIRING_LAG_NS = 4_000_000_000n;
 const FIRING_LEAD_NS = 500_000_000n;
 const POLL_MS = 100;
+/** What one arms beside the default rules on a robot that grasps. */
+const MANIPULATOR_RULES = resolve(import.meta.dirname, "../../config/rules/manipulator.yaml");
 
 const NOTHING_TOLD = { id: undefined, attempts: 1, isRecovered: false };
 
@@ -122,6 +124,7 @@ export class Demo {
     const given = {
       robot: { id: "demo-arm", site: "demo", embodiment: "arm", labels: { physics: "simulated" } },
       sources: [{ url: bridgeUrl }],
+      rules: { files: [MANIPULATOR_RULES] },
       topics: { exclude: isBeliefHidden ? [...BELIEF_TOPICS] : [] },
       ring: { folder: join(folder, "robot"), bytes_max: 2e9, free_bytes_min: 1e8 },
       upload: { receivers: [{ url: receiverUrl, token_file: tokenFile, public_keys: [this.#receiver.publicKey] }] },
@@ -193,10 +196,7 @@ export class Demo {
     const endedNs = failures.map(({ endNs }) => endNs).reduce(latest, 0n);
     const judged = await Promise.all(failures.map((episode) => this.#judge(episode)));
     const missed = this.#events
-      .filter(
-        ({ event, atNs }) =>
-          event.kind !== "missed_grasp" && atNs < endedNs && !failures.some((episode) => holds(episode, atNs)),
-      )
+      .filter(({ atNs }) => atNs < endedNs && !failures.some((episode) => holds(episode, atNs)))
       .map(({ event, task }) => ({ event: event.kind, task, atS: event.atS }));
     return {
       ...{

@@ -1,60 +1,59 @@
 /**
- * Judges the rules on the live demo robot: `judge-demo.ts SEED… [--episodes N]` runs the whole demo once a seed, the
- * controller's belief hidden from the rules, and prints what the simulator saw beside what came home.
- * Exit code 1 if anything was missed, made up, or told wrongly.
+ * Judges the rules on the live demo robot: `judge-demo.ts FROM TO [--seconds N] [--json FILE]`.
+ *
+ * Each seed is the whole demo, in real time: robot, bridge, daemon, receiver, the controller's belief hidden. What came
+ * home is held against what the simulator saw, and against a headless run of the same seed: the same episodes, in rule,
+ * outcome and attempts, in the same order, as far as the live run got. Exit code 1 if anything was missed, made up,
+ * told wrongly, or differs.
  */
+import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { table } from "../../src/cli/screen.ts";
 import type { DemoResult } from "../../src/daemon/demo.ts";
 import type { Wire } from "../../src/std/wire.ts";
 import { Child } from "../support/child.ts";
+import { backtest, DEMO_SETS, openSimulated, shippedRules } from "../support/judging.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { episodes: { type: "string", default: "1" } },
+  options: { seconds: { type: "string", default: "75" }, json: { type: "string" } },
 });
-const rows: string[][] = [];
-let isRight = true;
-for (const seed of positionals) {
-  const child = Child.lode(["demo", "--seed", seed, "--episodes", values.episodes, "--hide-belief", "--json"]);
-  const { code } = await child.exited;
-  const result = child.lastJson<Partial<Wire<DemoResult>>>();
-  const episodes = (result.episodes ?? []).map(({ rule, outcome, attempts, truth }) => [
-    `${rule}, ${outcome}, ${attempts}`,
-    truth === undefined ? "nothing" : `${truth.event}, ${truth.outcome}, ${truth.attempts}`,
-  ]);
-  const [seen, truth] = [episodes.map(([first]) => first).join("; "), episodes.map(([, second]) => second).join("; ")];
-  isRight &&= result.missed?.length === 0 && result.false?.length === 0;
-  const missed = (result.missed ?? []).map(({ event }) => event).join(", ");
-  const wrong = (result.false ?? []).map(({ reason }) => reason).join(", ");
-  const cpu = Math.round(((result.cpu_seconds ?? 0) / (result.seconds ?? 1)) * 100);
-  rows.push([
-    seed,
-    String(result.tasks ?? "?"),
-    truth,
-    seen,
-    missed || "–",
-    wrong || "–",
-    `${(result.seconds ?? 0).toFixed(0)} s`,
-    `${cpu} %`,
-    String(code),
-  ]);
-  console.error(rows.at(-1)?.join(" | "));
+const [from = 1, to = from] = positionals.map(Number);
+const rules = shippedRules(DEMO_SETS);
+const runs = [];
+for (let seed = from; seed <= to; seed += 1) {
+  const live = await runLive(seed);
+  const episodes = (live.episodes ?? []).map(({ rule, outcome, attempts }) => `${rule}, ${outcome}, ${attempts}`);
+  const headless = await runHeadless(seed);
+  const isAgreeing = episodes.every((episode, index) => headless[index] === episode);
+  runs.push({
+    ...{ seed, tasks: live.tasks ?? 0, seconds: Math.round(live.seconds ?? 0), episodes, headless },
+    truth: (live.episodes ?? []).map(({ truth }) =>
+      truth === undefined ? "nothing" : `${truth.event}, ${truth.outcome}, ${truth.attempts}`,
+    ),
+    ...{ agrees: isAgreeing && live.tasks !== undefined },
+    missed: (live.missed ?? []).map((each) => `${each.event} at ${each.at_s} s`),
+    false: (live.false ?? []).map(({ rule, reason }) => `${rule}: ${reason}`),
+  });
+  console.error(JSON.stringify(runs.at(-1)));
 }
-console.log(
-  table(
-    [
-      ">seed",
-      ">tasks",
-      "simulator: event, outcome, attempts",
-      "lode: rule, outcome, attempts",
-      "missed",
-      "false",
-      ">time",
-      ">core",
-      ">exit",
-    ],
-    rows,
-  ),
-);
-process.exitCode = isRight ? 0 : 1;
+const sum = { seeds: [from, to], seconds: Number(values.seconds), runs };
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(sum, undefined, 1)}\n`);
+console.log(JSON.stringify(sum));
+process.exitCode = runs.every((run) => run.agrees && run.missed.length + run.false.length === 0) ? 0 : 1;
+
+async function runLive(seed: number): Promise<Partial<Wire<DemoResult>>> {
+  const length = ["--episodes", "0", "--seconds", values.seconds];
+  const child = Child.lode(["demo", "--seed", String(seed), ...length, "--hide-belief", "--json"]);
+  await child.exited;
+  return child.lastJson<Partial<Wire<DemoResult>>>();
+}
+
+async function runHeadless(seed: number): Promise<string[]> {
+  const seconds = Number(values.seconds);
+  const { recording } = await openSimulated({ seed, seconds, isBeliefHidden: true, mix: "everyday" });
+  const verdict = await backtest(recording, rules);
+  return verdict.episodes
+    .map(({ episode }) => episode)
+    .filter(({ kind }) => kind === "failure")
+    .map(({ rule, outcome, attempts }) => `${rule}, ${outcome}, ${attempts}`);
+}

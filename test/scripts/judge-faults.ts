@@ -7,7 +7,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { judgeFaults } from "../support/judge-faults.ts";
+import { judgeFaults, lineOf, summaryOf } from "../support/judge-faults.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -20,12 +20,9 @@ const judged = await judgeFaults(
   (fault) => `${fault.file} ${fault.name}`.includes(values.only),
   (line) => console.error(line),
 );
-const byName = Object.groupBy(judged, ({ name }) => name);
-for (const [name, faults = []] of Object.entries(byName)) {
-  const found = faults.reduce((sum, each) => sum + each.found, 0);
-  const wrong = faults.reduce((sum, each) => sum + each.false.length, 0);
-  console.log(`${name}: ${found} of ${faults.reduce((sum, each) => sum + each.events, 0)} found, ${wrong} false`);
-}
+const kinds = summaryOf(judged);
+for (const { name, found, events, wrong } of kinds) console.log(`${name}: ${found} of ${events} found, ${wrong} false`);
+const problems = judged.filter((each) => each.found < each.events || each.false.length > 0).map(lineOf);
 if (values.json !== undefined)
-  writeFileSync(values.json, `${JSON.stringify({ seeds: [from, to], judged }, undefined, 1)}\n`);
-process.exitCode = judged.every((each) => each.found === each.events && each.false.length === 0) ? 0 : 1;
+  writeFileSync(values.json, `${JSON.stringify({ seeds: [from, to], kinds, problems }, undefined, 1)}\n`);
+process.exitCode = problems.length === 0 ? 0 : 1;

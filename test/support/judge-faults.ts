@@ -63,10 +63,36 @@ async function judgeOne(
   };
 }
 
-function lineOf({ file, seed, name, text, events, found, by, false: wrong }: JudgedFault): string {
+export function lineOf({ file, seed, name, text, events, found, by, false: wrong }: JudgedFault): string {
   const said =
     found === events ? `found by ${by.join(", ")}` : `MISSED${by.length === 0 ? "" : `, told ${by.join(", ")}`}`;
   return `${file}, seed ${seed}: ${name}: ${text}: ${said}${wrong.length === 0 ? "" : `; FALSE ${wrong.join("; ")}`}`;
+}
+
+/** Per kind of fault; `lag_s` from the fault to the firing. */
+export type FaultSummary = {
+  readonly name: string;
+  readonly files: number;
+  readonly events: number;
+  readonly found: number;
+  readonly wrong: number;
+  readonly lag_s: { readonly median: number; readonly max: number };
+  readonly by: readonly string[];
+};
+
+export function summaryOf(judged: readonly JudgedFault[]): FaultSummary[] {
+  const byName = Map.groupBy(judged, ({ name }) => name);
+  return [...byName].map(([name, faults]) => {
+    const sum = (count: (each: JudgedFault) => number): number =>
+      faults.reduce((total, each) => total + count(each), 0);
+    const lagsS = faults.flatMap((each) => each.lagsS).sort((a, b) => a - b);
+    return {
+      ...{ name, files: new Set(faults.map(({ file }) => file)).size, events: sum(({ events }) => events) },
+      ...{ found: sum(({ found }) => found), wrong: sum((each) => each.false.length) },
+      lag_s: { median: lagsS[lagsS.length >> 1] ?? 0, max: lagsS.at(-1) ?? 0 },
+      by: [...new Set(faults.flatMap((each) => each.by))].sort(),
+    };
+  });
 }
 
 /** Turned by half a turn about its x axis. */

@@ -17,7 +17,7 @@ type Truth = {
 
 const NOTHING: Truth = { events: [] };
 /** One period of the robot's /diagnostics, which tells what was so at one instant of it. */
-const PERIOD_S = 1.2;
+export const PERIOD_S = 1.2;
 const MOTORS = ["over_current", "stall"];
 /** What else may be said of a base with a faulty wheel. */
 const OF_A_WHEEL = ["tracking_error", "wheel_slip", "diagnostics", "log_error", "anomaly"];
@@ -35,12 +35,12 @@ const TRUTHS: Readonly<Record<string, Truth>> = {
       ...highCurrent(49.4, 49.4),
       ...highCurrent(51.6, 62.6),
       ...highCurrent(64.8, 64.8),
-      { name: "over-current bits", kinds: ["over_current"], fromS: 53, toS: 55.3 },
-      { name: "over-current bits", kinds: ["over_current"], fromS: 62, toS: 67.8 },
+      { name: "over-current bits at 53 s", kinds: ["over_current"], fromS: 53, toS: 55.3 },
+      { name: "over-current bits at 62 s", kinds: ["over_current"], fromS: 62, toS: 67.8 },
     ],
   },
   "sim_cup_slip_recover.mcap": {
-    events: [{ name: "drop", kinds: ["lost_grasp"], fromS: 3.77, toS: 6.87, isInstant: true }],
+    events: [{ name: "drop at 4.37 s", kinds: ["lost_grasp"], fromS: 3.77, toS: 6.87, isInstant: true }],
     outcome: "recovered",
     attempts: 2,
   },
@@ -50,7 +50,8 @@ const TRUTHS: Readonly<Record<string, Truth>> = {
 const DRIVES_S = [7.3, 71.9] as const;
 
 function highCurrent(fromS: number, toS: number): TruthEvent[] {
-  return [{ name: "very high current", kinds: MOTORS, fromS: fromS - PERIOD_S, toS: toS + PERIOD_S }];
+  const name = `very high current at ${fromS === toS ? fromS : `${fromS}–${toS}`} s`;
+  return [{ name, kinds: MOTORS, fromS: fromS - PERIOD_S, toS: toS + PERIOD_S }];
 }
 
 export type JudgedRecording = {
@@ -87,7 +88,7 @@ export async function judgeRecording(
     ...{ file, truth, seconds: Number(verdict.endNs - verdict.startNs) / 1e9, events: truth.events.length },
     ...{
       found: judged.found.length,
-      missed: judged.missed.map(({ name, fromS }) => `${name} at ${fromS.toFixed(1)} s`),
+      missed: judged.missed.map(({ name }) => name),
     },
     ...{ raised: judged.raised, false: judged.false.filter((each) => !isOfFaultyWheel(file, each)) },
     told: failuresOf(verdict),

@@ -12,7 +12,7 @@ import { backtestRecording, type RecordingVerdict } from "../../src/daemon/backt
 import { Definitions } from "../../src/decode/definitions.ts";
 import { type SimulatedRun, type SimulationOptions, START_NS, simulate } from "../../src/demo/headless.ts";
 import { openRecording } from "../../src/replay/open-recording.ts";
-import type { RecordedMessage, Recording } from "../../src/replay/recording.ts";
+import { type RecordedMessage, type Recording, readings } from "../../src/replay/recording.ts";
 import { compileGlobs } from "../../src/std/glob.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { combineRules, parseRules, type Rule } from "../../src/trigger/rule.ts";
@@ -69,6 +69,9 @@ export function shippedRules(sets: readonly string[]): Rule[] {
 
 const definitions = Definitions.open({ folders: [] });
 
+/** What `lode demo` arms. */
+export const DEMO_SETS = ["default", "manipulator"];
+
 /** A recording of test/data. */
 export function openShared(name: string): Promise<Recording> {
   return openRecording(join(RECORDINGS, name), { findDefinition: (type, ros) => definitions.find(type, ros) });
@@ -80,10 +83,11 @@ export async function openSimulated(
 ): Promise<{ readonly recording: Recording; readonly run: SimulatedRun }> {
   const run = await simulate({ ...options, cameras: false });
   const indices = new Map(run.topics.map(({ topic }, index) => [topic, index]));
-  async function* messages(): AsyncGenerator<RecordedMessage> {
+  async function* batches(): AsyncGenerator<readonly RecordedMessage[]> {
     for await (const slice of run.messages)
-      for (const { topic, bytes, stampNs } of slice)
-        yield { channelIndex: indices.get(topic) ?? 0, logTimeNs: stampNs, publishTimeNs: stampNs, bytes };
+      yield slice.map(({ topic, bytes, stampNs }) => {
+        return { channelIndex: indices.get(topic) ?? 0, logTimeNs: stampNs, publishTimeNs: stampNs, bytes };
+      });
   }
   const recording: Recording = {
     path: `seed ${options.seed}`,
@@ -93,7 +97,7 @@ export async function openSimulated(
     endNs: START_NS + BigInt(Math.round(options.seconds * 1e9)),
     messageCount: 0,
     problem: undefined,
-    messages,
+    ...readings("the demo robot", batches),
     [Symbol.asyncDispose]: async () => {},
   };
   return { recording, run };
@@ -141,7 +145,7 @@ function raisedIn(verdict: RecordingVerdict, rules: readonly Rule[]): Raised[] {
   const policies = new Map(rules.map(({ policy }) => [policy.rule, policy]));
   return verdict.events.flatMap((event, index) => {
     const policy = policies.get(event.rule);
-    if (event.kind !== "firing" || policy?.kind !== "failure") return [];
+    if (event.kind !== "firing" || policy?.kind !== "failure" || policy.isDryRun) return [];
     const end = verdict.events.slice(index + 1).find(({ kind, rule }) => kind === "cleared" && rule === event.rule);
     const kind = policy.labels.failure ?? event.rule;
     return [{ rule: event.rule, kind, topic: event.topic, fromS: at(event.atNs), toS: at(end?.atNs ?? verdict.endNs) }];
