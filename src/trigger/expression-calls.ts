@@ -31,6 +31,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   norm: aggregate(0, (sum, x) => sum + x * x, Math.sqrt),
   min: aggregate(Number.POSITIVE_INFINITY, Math.min),
   max: aggregate(Number.NEGATIVE_INFINITY, Math.max),
+  is_nan: isNanOf,
   duration: durationOf,
   age: (node, args, frame) => ({ kind: "duration", run: frame.age(inputOf(node, args, frame)) }),
   rate_hz: (node, args, frame) => ({ kind: "number", run: frame.rateHz(inputOf(node, args, frame)) }),
@@ -77,6 +78,24 @@ function aggregate(start: number, fold: (sum: number, x: number) => number, fini
     };
     return { kind: "number", run };
   };
+}
+
+/** Whether a number, or any of a vector or an array, is NaN; unknown where there is none. */
+function isNanOf(node: ASTNode, args: readonly ASTNode[], frame: Frame): Code {
+  const items = partsOf(only(node, args), frame);
+  const run = (): Truth => {
+    let result: Truth;
+    for (const item of items) {
+      const value = item();
+      const numbers = isList(value) ? value : [value];
+      for (let i = 0; i < numbers.length; i += 1) {
+        if (Number.isNaN(numbers[i])) return true;
+        if (typeof numbers[i] === "number") result = false;
+      }
+    }
+    return result;
+  };
+  return { kind: "truth", run };
 }
 
 /** A single argument: an array field as it is, a vector as its x, y, z, a number as itself. */

@@ -304,10 +304,17 @@ const ARITHMETIC: Readonly<Record<"+" | "-" | "*" | "/" | "%", Operation<number>
 
 function arithmetic(node: ASTNode, op: keyof typeof ARITHMETIC, args: Pair, frame: Frame): Code {
   const [a, b] = [numberAt(args[0], frame), numberAt(args[1], frame)];
-  const isScaled = (op === "*" || op === "/") && b.kind === "number";
-  const kind = isScaled ? a.kind : sameUnit(node, a, b);
+  const kind = unitOf(node, op, a, b);
   const run = ARITHMETIC[op](a.run, b.run);
   return a.constant === undefined || b.constant === undefined ? { kind, run } : constantOf(kind, run());
+}
+
+/** A duration may be scaled by a number, and two of them have a ratio. */
+function unitOf(node: ASTNode, op: keyof typeof ARITHMETIC, a: Numeric, b: Numeric): Numeric["kind"] {
+  if ((op === "*" || op === "/") && b.kind === "number") return a.kind;
+  if (op === "*" && a.kind === "number") return b.kind;
+  if (op === "*") throw problemAt(node, "two durations have no product.", 'Write duration("500ms") * 4.');
+  return op === "/" && a.kind === "duration" ? "number" : sameUnit(node, a, b);
 }
 
 /** A comparison and its contrary are both false of NaN. Each is a closure of its own, so that it can be inlined. */

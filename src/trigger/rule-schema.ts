@@ -1,6 +1,6 @@
 /**
  * Rule files as a person writes them: keys, units, defaults. `config/rules.schema.json` is this, written down for
- * editors, and docs/rules.md has every key (tests hold both).
+ * editors by `node test/scripts/make-config-docs.ts`, and docs/rules.md has every key (tests hold both).
  */
 import { z } from "zod";
 import { detectorKinds } from "./detectors/index.ts";

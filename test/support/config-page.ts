@@ -4,13 +4,19 @@ import { z } from "zod";
 import { configJsonSchema, type JsonSchema } from "../../src/config/json-schema.ts";
 import { configSchema, resolveClasses } from "../../src/config/schema.ts";
 import { formatBytes } from "../../src/std/time-text.ts";
+import { rulesJsonSchema } from "../../src/trigger/rule-schema.ts";
 
 export const SCHEMA_FILE = "config/lode.schema.json";
+export const RULES_SCHEMA_FILE = "config/rules.schema.json";
 export const CONFIGURATION_PAGE = "docs/configuration.md";
 const EXAMPLE_FILE = "config/lode.example.yaml";
 
 export function schemaText(): string {
   return `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`;
+}
+
+export function rulesSchemaText(): string {
+  return `${JSON.stringify(rulesJsonSchema(), undefined, 2)}\n`;
 }
 
 export function configurationPage(): string {
