@@ -36,8 +36,8 @@ test("an editor finds an unknown key, a wrong word and a wrong kind", () => {
 
 test("an editor finds the parameters of each detector", () => {
   const branch = allOf.find((one) => JSON.stringify(one).includes('"const":"fall"'));
-  const { then } = z.object({ then: z.object({ properties: z.object({ parameters: object }) }) }).parse(branch);
-  const parameters = z.fromJSONSchema(then.properties.parameters);
+  const consequence = z.object({ properties: z.object({ parameters: object }) }).parse(branch?.then);
+  const parameters = z.fromJSONSchema(consequence.properties.parameters);
   expect([{ tilt_deg: 60 }, { tilt: 60 }].map((value) => parameters.safeParse(value).success)).toEqual([true, false]);
 });
 
