@@ -8,8 +8,8 @@
  * Condition per joint: e > max(`error_min`, `factor` × the usual peak of e, see usual-peak.ts), while the joint does
  * not go there: its way towards the command, position less its mean of half a second, is under 3 % of e. So an arm
  * that sags is known by its sag, and a far target is no error while it is approached.
- * Judged once the joint was seen to move by `error_min` while it was commanded; unknown while no commands come. Hands
- * are left out: what they hold stops fingers short of their command.
+ * Judged after `LEARN_S` seconds of commands; unknown while none come. Hands are left out: what they hold stops fingers
+ * short of their command.
  * Units are those of the positions, rad or m. The default of 0.2 rad is the trajectory tolerance that the drivers of
  * common arms come with (Universal Robots' ROS drivers, constraints/trajectory).
  */
@@ -150,8 +150,6 @@ class Joint {
   readonly #lowest: SlidingWindow;
   readonly #highest: SlidingWindow;
   readonly #usual = new UsualPeak(LEARN_S);
-  /** Of the positions while commanded. */
-  #range = { low: Number.POSITIVE_INFINITY, high: Number.NEGATIVE_INFINITY };
   #mean = Number.NaN;
   #movedMs = Number.NaN;
   isCommanded = false;
@@ -187,16 +185,14 @@ class Joint {
     }
     if (Number.isNaN(this.#mean)) this.#mean = position;
     this.#mean += (1 - Math.exp(-elapsedMs / MEAN_MS)) * (position - this.#mean);
-    this.#range = { low: Math.min(this.#range.low, position), high: Math.max(this.#range.high, position) };
     this.#judge(position, Math.max(low - position, position - high, 0), position < low ? 1 : -1, nowMs);
   }
 
   #judge(position: number, error: number, direction: number, nowMs: number): void {
     const { error_min, factor } = this.#parameters;
     const limit = Math.max(error_min, factor * this.#usual.value);
-    const hasMoved = this.#range.high - this.#range.low >= error_min;
     const isApproaching = (position - this.#mean) * direction > APPROACH_SHARE * error;
-    this.subject.condition = Number.isNaN(limit) || !hasMoved ? undefined : error > limit && !isApproaching;
+    this.subject.condition = Number.isNaN(limit) ? undefined : error > limit && !isApproaching;
     if (this.subject.condition) this.subject.values = () => ({ joint: this.subject.name, error, limit });
     if (this.subject.condition !== true && !isApproaching) this.#usual.add(error, nowMs);
   }

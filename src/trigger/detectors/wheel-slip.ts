@@ -94,17 +94,24 @@ const AGREED_S = 5;
 const AGREED_SHARE = 0.6;
 const TURNED_RAD = 0.01;
 
+/** Seconds so long before a slip teach nothing, and after so long a slip the two never agreed. */
+const DOUBTFUL_MS = 2000;
+const SLIP_MS_MAX = 10_000;
+
 /** Headings by odometry and by gyroscope over a stretch of time. */
 type Slice = { readonly endsMs: number; odometry: number; gyroscope: number };
 
 class Headings {
   readonly #parameters: Parameters;
   readonly #subject: Subject;
-  readonly #agreement = new Agreement();
+  #agreement = new Agreement();
   #up: Vector = ZERO;
   #lastMs = Number.NaN;
   #slices: Slice[] = [];
   #second: Slice | undefined;
+  /** Seconds that wait to be learnt from. */
+  #seconds: Slice[] = [];
+  #agreedMs = Number.NaN;
 
   constructor(parameters: Parameters, subject: Subject) {
     this.#parameters = parameters;
@@ -114,6 +121,7 @@ class Headings {
   forget(): void {
     this.#slices = [];
     this.#second = undefined;
+    this.#seconds = [];
     this.#lastMs = Number.NaN;
     this.#subject.condition = undefined;
   }
@@ -131,6 +139,7 @@ class Headings {
     }
     this.#add(turn * (elapsedMs / 1000), turning * (elapsedMs / 1000), nowMs);
     this.#judge(nowMs);
+    this.#learn(nowMs);
   }
 
   #add(odometry: number, gyroscope: number, nowMs: number): void {
@@ -146,8 +155,22 @@ class Headings {
       part.gyroscope += gyroscope;
     }
     if (nowMs < this.#second.endsMs) return;
-    if (this.#subject.condition !== true) this.#agreement.learn(this.#second.odometry, this.#second.gyroscope);
+    this.#seconds.push(this.#second);
     this.#second = undefined;
+  }
+
+  #learn(nowMs: number): void {
+    if (this.#subject.condition !== true) {
+      this.#agreedMs = nowMs;
+      const [oldest] = this.#seconds;
+      if (oldest === undefined || nowMs - oldest.endsMs < DOUBTFUL_MS) return;
+      this.#agreement.learn(oldest.odometry, oldest.gyroscope);
+      this.#seconds.shift();
+      return;
+    }
+    this.#seconds = [];
+    this.#second = undefined;
+    if (nowMs - this.#agreedMs > SLIP_MS_MAX) this.#agreement = new Agreement();
   }
 
   #judge(nowMs: number): void {
