@@ -177,11 +177,16 @@ export class BoundExpression {
       resets.push(reset);
     });
     try {
-      const run = compileExpression(this.expression, scope);
-      const readings = this.expression.fields.map(({ text, input, path }) => {
-        return { text, input: inputOf(inputs, input), read: scope.field(input, path) };
-      });
-      this.#binding = { run, readings, feeders, resets };
+      // What is read shows when it is bound: of a vector, its parts.
+      const readings = new Map<string, Reading>();
+      const field: typeof scope.field = (input, path) => {
+        const read = scope.field(input, path);
+        const text = `${input}.${path}`;
+        readings.set(text, { text, input: inputOf(inputs, input), read });
+        return read;
+      };
+      const run = compileExpression(this.expression, { ...scope, field });
+      this.#binding = { run, readings: [...readings.values()], feeders, resets };
     } catch (error) {
       if (!(error instanceof ExpressionProblem)) throw error;
       this.#problem = `${error.message} ${error.hint}`;

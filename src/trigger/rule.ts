@@ -88,7 +88,8 @@ export function checkFields(
       expression.fields.flatMap((field) =>
         (rule.inputs.get(field.input)?.types ?? []).flatMap((type) => {
           const problem = problemOf(type, field.path);
-          if (problem === undefined) return [];
+          // A function of a vector reads its parts.
+          if (problem === undefined || problemOf(type, `${field.path}.x`) === undefined) return [];
           const hint = `Correct "${field.text}", or the type of input "${field.input}".`;
           return [{ place: rule.place, problem: `rule ${rule.name}, ${key}: ${problem}`, hint }];
         }),
