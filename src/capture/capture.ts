@@ -178,6 +178,8 @@ export class Capture {
     const { state, commands } = stepMachine(this.#state, input, this.#context);
     this.#state = state;
     this.#unrecorded.push(...commands);
+    // A topic that is not subscribed yet is lost for every millisecond of the commit.
+    for (const command of commands) if (command.kind === "on_demand") this.#deps.onDemand(command.globs);
     this.#recordAll();
     for (const command of commands) this.#enact(command);
   }
@@ -213,7 +215,7 @@ export class Capture {
 
   /** The other half: words to the ring, the source and the log. */
   #enact(command: MachineCommand): void {
-    const { ring, log, onDemand } = this.#deps;
+    const { ring, log } = this.#deps;
     if (command.kind === "opened") {
       const { id, rule, kind } = command.episode;
       ring.setFullRate(true);
@@ -221,8 +223,7 @@ export class Capture {
     } else if (command.kind === "hold") {
       ring.hold(command.id, command.startNs, command.endNs);
       ring.promote(command.startNs, command.endNs, this.#focusNs());
-    } else if (command.kind === "on_demand") onDemand(command.globs);
-    else if (command.kind === "closed") this.#seal(command.episode);
+    } else if (command.kind === "closed") this.#seal(command.episode);
     else if (command.kind === "ignored") this.#ignoredFirings += 1;
   }
 

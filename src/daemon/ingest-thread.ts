@@ -24,6 +24,7 @@ import { openLog } from "../telemetry/log.ts";
 import { type RuleStatus, Trigger } from "../trigger/trigger.ts";
 import { Ingest } from "./ingest.ts";
 import { LoopDelay, type LoopDelayStatus } from "./loop-delay.ts";
+import { OnDemand } from "./on-demand.ts";
 import { type IngestToStore, type StoreToIngest, transferOf } from "./ports.ts";
 import { RateMeter, type TopicRate } from "./rate-meter.ts";
 import { RateWatch } from "./rate-watch.ts";
@@ -87,13 +88,28 @@ const builder = new ChunkBuilder({
 /** What the trigger said of the message at hand; sent when it has returned, so that a failure there is not a rule's. */
 const events: RuleEvent[] = [];
 
-/** The chunks with the firing's own messages are with the store before the firing is. */
+/** The chunks with the firing's own messages are with the store before the firing is; topics on demand wait for nobody. */
 function deliverEvents(): void {
   if (events.length === 0) return;
   for (const event of events.splice(0)) {
-    if (event.kind === "firing") builder.flushAll();
+    if (event.kind === "firing") {
+      onDemand.onFiring(onDemandOf(event.rule));
+      subscribeOnDemand();
+      builder.flushAll();
+    }
     send({ kind: "event", event });
   }
+}
+
+const onDemand = new OnDemand();
+
+function onDemandOf(name: string): readonly string[] {
+  const policy = trigger.policies().find(({ rule }) => rule === name);
+  return policy === undefined || policy.isDryRun ? [] : policy.onDemand;
+}
+
+function subscribeOnDemand(): void {
+  source.subscribeOnDemand(compileGlobs(onDemand.globs));
 }
 
 const rules = parseRuleFiles(ruleFiles, config.rules.disable);
@@ -123,9 +139,9 @@ const source = RosbridgeSource.open(
 );
 
 storePort.on("message", (note: StoreToIngest) => {
-  if (note.kind === "buffer") pool.give(note.buffer);
-  else if (note.globs.length === 0) source.unsubscribeOnDemand();
-  else source.subscribeOnDemand(compileGlobs(note.globs));
+  if (note.kind === "buffer") return pool.give(note.buffer);
+  onDemand.onAnswer(note.globs, note.firingCount);
+  subscribeOnDemand();
 });
 
 const loopDelay = new LoopDelay();

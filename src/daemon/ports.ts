@@ -21,8 +21,8 @@ export type IngestToStore =
 
 export type StoreToIngest =
   | { readonly kind: "buffer"; readonly buffer: ArrayBufferLike }
-  /** Globs of the topics to subscribe until the next such note; empty: none. */
-  | { readonly kind: "on_demand"; readonly globs: readonly string[] };
+  /** Globs of the topics that the open episode wants, after so many firings; one answers every firing. */
+  | { readonly kind: "on_demand"; readonly globs: readonly string[]; readonly firingCount: number };
 
 /** From the store to the main thread. */
 export type StoreNote =

@@ -105,9 +105,17 @@ const capture = Capture.open(journal, policies, {
   bootId: anchor.bootId,
   newId: (atNs) => uuidV7(Number(atNs / 1_000_000n)),
   lastStoredNs: (bootId) => ring.lastStoredNs(bootId),
-  onDemand: (globs) => toIngest({ kind: "on_demand", globs }),
+  onDemand: (globs) => {
+    onDemand = globs;
+    tellOnDemand();
+  },
   onSealed: (episode) => tell({ kind: "sealed", episode }),
 });
+
+/** What the open episode wants, and how many firings that answers. */
+let onDemand: readonly string[] = [];
+let firingCount = 0;
+const tellOnDemand = () => toIngest({ kind: "on_demand", globs: onDemand, firingCount });
 
 let lastCommitMs = performance.now();
 let timer: NodeJS.Timeout | undefined;
@@ -124,7 +132,9 @@ ingestPort.on("message", (note: IngestToStore) => {
     case "key_frame":
       return ring.noteKeyFrame(note.channelId, note.atNs);
     case "event":
+      firingCount += Number(note.event.kind === "firing");
       capture.onEvent(note.event); // heavy chunks that came before it and wait find its hold
+      if (note.event.kind === "firing") tellOnDemand();
       tell({ kind: "event", event: note.event, episode: capture.openEpisode() });
       return commit();
     case "loss":

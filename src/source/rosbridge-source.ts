@@ -106,10 +106,6 @@ export class RosbridgeSource implements Source {
     this.#arrangeAll();
   }
 
-  unsubscribeOnDemand(): void {
-    this.subscribeOnDemand(() => false);
-  }
-
   /** Any service of the robot; at its deadline, or when the connection ends, it has failed. */
   callService(service: string, type: string, args: object): Promise<CallResult> {
     if (this.#link === undefined) return Promise.resolve({ kind: "failed", reason: "there is no connection" });

@@ -72,8 +72,7 @@ export type TopicStatus = {
 /** One robot. `run` resolves when the signal fires, everything delivered. */
 export interface Source {
   run(signal: AbortSignal): Promise<void>;
-  /** Subscribes the matching on-demand topics, those that turn up later too, until `unsubscribeOnDemand`. */
+  /** From now on the matching on-demand topics are subscribed, those that turn up later too, and no others. */
   subscribeOnDemand(topics: Matcher): void;
-  unsubscribeOnDemand(): void;
   topics(): readonly TopicStatus[];
 }

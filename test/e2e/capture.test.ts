@@ -1,4 +1,6 @@
 /** A person's firing on a live robot under the default classes: what was in memory only comes home whole. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { waitFor } from "../support/child.ts";
 import { CAMERA, DEBUG, JOINTS, LiveRobot, TF_STATIC } from "./live-robot.ts";
@@ -6,6 +8,7 @@ import { receivedManifest, receivedMessages } from "./received.ts";
 import { Rig } from "./rig.ts";
 
 const ON_DEMAND = { topics: { assign: [{ match: ["/debug/**"], on_demand: true }] } };
+const SUBSCRIBE_MS_MAX = 100;
 const LIGHT_LAG_MS_MAX = 1000;
 const HEAVY_LAG_MS_MAX = 5000;
 
@@ -69,3 +72,40 @@ test("pre-roll and post-roll are there at full rate, with what is latched and wh
   expect(told.get(DEBUG)?.post_roll_ms).toBeGreaterThan(1000);
   expect(told.get(DEBUG)?.pre_roll_ms).toBeLessThan(500);
 });
+
+test("a rule's firing has topics on demand subscribed within 100 ms, and the close has them left", {
+  timeout: 60_000,
+}, async () => {
+  await using robot = await LiveRobot.open();
+  await using rig = await Rig.open({
+    bridgePort: robot.port,
+    config: { ...ON_DEMAND, rules: { files: ["push.yaml"] } },
+  });
+  writeFileSync(join(rig.folder, "push.yaml"), PUSH_RULE);
+  await rig.startDaemon();
+  await waitFor(() => robot.isSubscribed(JOINTS), "subscriptions");
+  const pushRule = async () => (await rig.status()).capture.rules.find(({ rule }) => rule === "push");
+  await waitFor(async () => (await pushRule())?.state === "bound", "the rule to be bound");
+  const tookMs: number[] = [];
+  for (let firing = 0; firing < 3; firing += 1) {
+    await waitFor(() => !robot.isSubscribed(DEBUG), "the debug topic to be left alone", 10_000);
+    const pushedMs = performance.now();
+    robot.push();
+    await waitFor(() => robot.isSubscribed(DEBUG), "the debug topic to be subscribed", 5000);
+    tookMs.push(performance.now() - pushedMs);
+  }
+  const [, median = Number.POSITIVE_INFINITY] = tookMs.toSorted((a, b) => a - b);
+  expect(median).toBeLessThan(SUBSCRIBE_MS_MAX);
+});
+
+const PUSH_RULE = `rules:
+  push:
+    inputs: { j: ${JOINTS} }
+    when: j.effort["elbow"] > 5
+    clear_for_ms: 0
+    cool_down_ms: 0
+    pre_roll_ms: 100
+    post_roll_ms: 100
+    max_ms: 1000
+    recovered_when: never
+`;

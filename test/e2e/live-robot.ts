@@ -65,6 +65,11 @@ export class LiveRobot {
       .map(({ sha256 }) => sha256);
   }
 
+  /** Something pushes against the elbow, for one message. */
+  push(): void {
+    this.#publish(JOINTS, this.#joints(9));
+  }
+
   /** It says nothing more; the connections stay. */
   stopSending(): void {
     for (const timer of this.#timers) clearInterval(timer);
@@ -99,9 +104,9 @@ export class LiveRobot {
     return { stamp: { sec: 1_700_000_000 + this.#count, nanosec: 0 }, frame_id: "base" };
   }
 
-  #joints(): object {
+  #joints(elbowEffort = 1): object {
     const name = ["shoulder", "elbow"];
-    return { header: this.#header(), name, position: [0.1, 0.2], velocity: [0, 0], effort: [1, 1] };
+    return { header: this.#header(), name, position: [0.1, 0.2], velocity: [0, 0], effort: [1, elbowEffort] };
   }
 
   #frame(bytes: number): object {
