@@ -409,7 +409,10 @@ function clockStepOfOne(survey: Survey, random: Random): Fault | undefined {
 
 function stepOf(survey: Survey, random: Random, topics: readonly SurveyedTopic[], name: string): Fault | undefined {
   const stamped = topics.filter(({ stampS }) => stampS > 0).map(({ topic }) => topic);
-  const atS = drawTime(survey, random, 4, survey.endS > 2 * LEARNT_S ? LEARNT_S : 6);
+  const firstS = Math.max(
+    ...topics.filter(({ count, type }) => count > 50 && SENSORS.includes(type)).map((topic) => topic.firstS),
+  );
+  const atS = drawTime(survey, random, 2.5, survey.endS > 2 * LEARNT_S ? LEARNT_S : firstS + 12);
   if (stamped.length === 0 || atS === undefined) return undefined;
   const stepS = signOf(random) * Math.round(10 ** within(random, 0.5, 3.5));
   const edit = (draft: Draft): void => {
@@ -419,7 +422,7 @@ function stepOf(survey: Survey, random: Random, topics: readonly SurveyedTopic[]
   return {
     name: "clock step",
     text: `stamps of ${name} ${stepS > 0 ? "+" : "−"}${Math.abs(stepS)} s at ${atS.toFixed(1)} s`,
-    truth: [{ name: "clock step", kinds: ["time_jump"], fromS: atS, toS: atS + 3 }],
+    truth: [{ name: "clock step", kinds: ["stamp_jump"], fromS: atS, toS: atS + 3, untilS: atS + 10 }],
     open: () => edits((message) => stamped.includes(message.topic) && message.atS >= atS, edit),
   };
 }
@@ -443,7 +446,7 @@ function notNumbers(survey: Survey, random: Random): Fault[] {
       {
         name: "NaNs",
         text: `${topic} has no numbers from ${atS.toFixed(1)} s`,
-        truth: [lasting("NaNs", atS, ["bad_numbers"], 5, ["anomaly"])],
+        truth: [lasting("NaNs", atS, ["invalid_numbers"], 5, ["anomaly"])],
         open: () => edits((message) => message.topic === topic && message.atS >= atS, edit),
       },
     ];
