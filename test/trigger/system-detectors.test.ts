@@ -360,3 +360,29 @@ describe("a person's hand", () => {
     expect(rig.told).toEqual(["firing vehicle_take_over 4.00", "took_over vehicle_take_over 4.00"]);
   });
 });
+
+describe("effort spike", () => {
+  const names = ["shoulder", "wrist", "gripper_finger"];
+  const robot = () => new TestRobot(one("effort_spike")).topic("/joint_states", "sensor_msgs/msg/JointState");
+  const run = (effort: (atS: number) => readonly number[], speed = 1) =>
+    robot().stream("/joint_states", 100, 0, 40, (atS) => ({
+      name: names,
+      position: [Math.sin(speed * atS), 0, 0],
+      effort: effort(atS),
+    }));
+  const work = (atS: number) => 40 + 15 * Math.sin(3 * atS);
+  const isHit = (atS: number) => atS > 30 && atS < 30.07;
+
+  test("a wrist that is hit is found at once, by name; before motion taught what is usual, nothing is", () => {
+    const rig = run((atS) => [work(atS), isHit(atS) ? 200 : 1, 0]);
+    expect(rig.told[0]).toMatch(/^firing r 30\.0[012]/);
+    expect(rig.firings()[0]?.values).toMatchObject({ joint: "wrist" });
+    expect(run((atS) => [work(atS), isHit(atS) ? 200 : 1, 0], 0).told).toEqual([]);
+  });
+
+  test("a payload that is lifted, a leap that the work makes now and then, and a grip are none", () => {
+    expect(run((atS) => [work(atS) + Math.max(0, Math.min(120, (atS - 30) * 100)), 1, 0]).told).toEqual([]);
+    expect(run((atS) => [work(atS) + (atS % 5 < 0.1 ? 60 : 0), 1, 0]).told).toEqual([]);
+    expect(run((atS) => [work(atS), 1, isHit(atS) ? 200 : 0]).told).toEqual([]);
+  });
+});

@@ -4,6 +4,7 @@ import { actionGoal } from "./action-goal.ts";
 import { anomaly } from "./anomaly.ts";
 import { battery } from "./battery.ts";
 import { diagnosticsLevel } from "./diagnostics-level.ts";
+import { effortSpike } from "./effort-spike.ts";
 import { emergencyStop } from "./emergency-stop.ts";
 import { fall } from "./fall.ts";
 import { impact } from "./impact.ts";
@@ -24,7 +25,7 @@ export type { DetectorKind } from "../detector.ts";
 
 const KINDS: readonly DetectorKind[] = [
   ...[fall, impact, jointLimit, localisationJump, overCurrent, stall, trackingError, wheelSlip],
-  ...[lostGrasp, missedGrasp, slip],
+  ...[effortSpike, lostGrasp, missedGrasp, slip],
   ...[actionGoal, anomaly, battery, diagnosticsLevel, emergencyStop, invalidNumbers, rateDrop, staleTopic, stampJump],
   ...[takeOver, teleoperation],
 ];

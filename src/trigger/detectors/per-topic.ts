@@ -63,6 +63,7 @@ const SENSOR_TYPES = new Set(
   ].map((name) => `sensor_msgs/${name}`),
 )
   .add("nav_msgs/Odometry")
+  .add("geometry_msgs/PoseStamped")
   .add("geometry_msgs/WrenchStamped")
   .add("geometry_msgs/Wrench");
 

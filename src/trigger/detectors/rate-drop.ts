@@ -3,8 +3,8 @@
  *
  * Messages are counted by whole seconds of rule time. `usual` is the second-lowest count of the last `history_s`
  * undisturbed seconds (the lowest one may be the second in which the topic began); it is known once all of them have
- * passed, for topics of at least `rate_min` messages a second whose `usual` is at least `even_share` of their highest
- * count. Condition per topic: the last second's count < `share` × usual; unknown of a second with none, for a topic
+ * passed, for topics of at least `rate_min` messages a second whose `usual` is at least `even_share` of the
+ * median. Condition per topic: the last second's count < `share` × usual; unknown of a second with none, for a topic
  * that stops is stale and not slow. Of images the share is two thirds of that: automatic exposure halves the rate of
  * a camera in the dark. Seconds that are low teach nothing until there are `history_s` of them in a row.
  */
@@ -18,7 +18,7 @@ const parametersSchema = z.strictObject({
   share: z.number().min(0.05).max(0.95).default(0.6),
   history_s: z.number().int().min(5).max(3600).default(20),
   rate_min: z.number().min(2).default(8),
-  even_share: z.number().min(0).max(1).default(0.8),
+  even_share: z.number().min(0).max(1).default(0.7),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 
@@ -97,7 +97,9 @@ class Rate implements Stream {
   #usualHz(): number | undefined {
     const { history_s, rate_min, even_share } = this.#parameters;
     if (this.#usual.length < history_s) return undefined;
-    const [, usual = 0] = this.#usual.toSorted((a, b) => a - b);
-    return usual >= rate_min && usual >= even_share * Math.max(...this.#usual) ? usual : undefined;
+    const sorted = this.#usual.toSorted((a, b) => a - b);
+    const [, usual = 0] = sorted;
+    const median = sorted[sorted.length >> 1] ?? 0;
+    return usual >= rate_min && usual >= even_share * median ? usual : undefined;
   }
 }

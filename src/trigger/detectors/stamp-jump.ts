@@ -2,8 +2,8 @@
  * Time-stamp jump: a sensor's stamps step forward or back while its messages go on coming.
  *
  * With lateness = log_time − stamp, per topic:
- * - *forward*: the lateness falls by more than `step_ms` below the least of the last one to two `history_ms`. A message
- *   can be later than any before it, but never that much fresher.
+ * - *forward*: the lateness falls by more than `step_ms` below the least of the last 10 to 20 s. A message can be later
+ *   than any before it, but never that much fresher.
  * - *back*: a stamp is more than `step_ms` older than the one before it. A late message never is.
  *
  * Either counts once `messages` in a row agree on the new lateness to half of `step_ms`, so that an outlier, or a second
@@ -20,10 +20,12 @@ import { PerTopic, type Stream } from "./per-topic.ts";
 
 const parametersSchema = z.strictObject({
   step_ms: z.number().min(10).default(500),
-  history_ms: z.number().min(0).default(10_000),
-  messages: z.number().int().min(1).default(5),
+  history_ms: z.number().min(0).default(1500),
+  messages: z.number().int().min(2).default(3),
 });
 type Parameters = z.infer<typeof parametersSchema>;
+
+const STRETCH_MS = 10_000;
 
 export const stampJump: DetectorKind = {
   name: "stamp_jump",
@@ -52,7 +54,7 @@ class Stamps implements Stream {
   readonly #subject: Subject;
   #lastStampMs = Number.NaN;
   #lastLateMs = Number.NaN;
-  /** Least lateness of this stretch of `history_ms`, and of the one before. */
+  /** Least lateness of this stretch, and of the one before. */
   #leastMs = Number.POSITIVE_INFINITY;
   #leastBeforeMs = Number.POSITIVE_INFINITY;
   #stretchMs = 0;
@@ -102,7 +104,7 @@ class Stamps implements Stream {
   }
 
   #learn(lateMs: number, nowMs: number): void {
-    if (nowMs - this.#stretchMs >= this.#parameters.history_ms) {
+    if (nowMs - this.#stretchMs >= STRETCH_MS) {
       this.#leastBeforeMs = this.#leastMs;
       this.#leastMs = Number.POSITIVE_INFINITY;
       this.#stretchMs = nowMs;
