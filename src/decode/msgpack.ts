@@ -79,10 +79,16 @@ function member(value: unknown, name: string): unknown {
 function toFieldValue(value: unknown): FieldValue {
   if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") return value;
   if (typeof value === "bigint") return Number(value);
-  if (!Array.isArray(value)) return toSeconds(value);
+  if (!Array.isArray(value)) return toSeconds(value) ?? toAxes(value);
   if (value.every((item) => typeof item === "string")) return value;
   const numbers = value.map((item) => (typeof item === "boolean" ? Number(item) : toFieldValue(item)));
   return numbers.every((item) => typeof item === "number") ? numbers : undefined;
+}
+
+/** A vector is its x, y, z. */
+function toAxes(value: unknown): readonly number[] | undefined {
+  const axes = ["x", "y", "z"].map((axis) => member(value, axis)).filter((axis) => typeof axis === "number");
+  return axes.length === 0 ? undefined : axes;
 }
 
 /** ROS 1 and ROS 2 times as bridges write them. */

@@ -20,39 +20,33 @@ export { ExpressionProblem, type Scope } from "./expression-code.ts";
 export type Expression = {
   readonly text: string;
   readonly ast: ASTNode;
-  readonly fields: readonly FieldReference[];
-  /** The inputs that it reads, fields or not. */
+  /** The inputs that it reads. */
   readonly inputs: readonly string[];
   /** Looks back over messages, and so is unknown until they have come. */
   readonly looksBack: boolean;
 };
 
-/** `text` as people write it: `j.effort["elbow"]`. */
-type FieldReference = { readonly text: string; readonly input: string; readonly path: string };
+export type FieldReference = { readonly input: string; readonly path: string };
 
 /** Parses and checks everything that needs no message definition. Throws `ExpressionProblem`. */
 export function parseExpression(text: string, inputs: readonly string[]): Expression {
   const ast = parseCel(text);
-  const fields = new Map<string, FieldReference>();
   const used = new Set<string>();
   let looksBack = false;
-  const unknownNumber = (input: string) => {
-    used.add(input);
-    return () => Number.NaN;
-  };
   compileOver(ast, {
-    inputs,
-    nowMs: () => 0,
-    field: (input, path) => {
+    ...unbound(inputs),
+    field: (input) => {
       used.add(input);
-      fields.set(`${input}.${path}`, { text: `${input}.${path}`, input, path });
       return () => undefined;
     },
-    hasField: () => true,
-    age: unknownNumber,
+    age: (input) => {
+      used.add(input);
+      return () => Number.NaN;
+    },
     rateHz: (input) => {
+      used.add(input);
       looksBack = true;
-      return unknownNumber(input);
+      return () => Number.NaN;
     },
     onMessage: () => {
       looksBack = true;
@@ -60,7 +54,27 @@ export function parseExpression(text: string, inputs: readonly string[]): Expres
   });
   if (used.size === 0)
     throw new ExpressionProblem("it reads no message.", `Use a field of an input: ${inputs.join(", ")}.`, 0);
-  return { text, ast, fields: [...fields.values()], inputs: [...used], looksBack };
+  return { text, ast, inputs: [...used], looksBack };
+}
+
+/** What it reads of messages that have such fields: `norm(i.a)` of a vector reads `a.x`, `a.y`, `a.z`. */
+export function fieldsOf({ ast, inputs }: Expression, hasField: Scope["hasField"]): FieldReference[] {
+  const fields: FieldReference[] = [];
+  const field = (input: string, path: string) => {
+    fields.push({ input, path });
+    return () => undefined;
+  };
+  compileOver(ast, { ...unbound(inputs), field, hasField });
+  return fields;
+}
+
+/** A scope without messages. */
+function unbound(inputs: readonly string[]): Scope {
+  const unknown = () => () => Number.NaN;
+  return {
+    ...{ inputs, nowMs: () => 0, field: () => () => undefined, hasField: () => true },
+    ...{ age: unknown, rateHz: unknown, onMessage: () => {} },
+  };
 }
 
 /** The condition over bound inputs. Throws `ExpressionProblem` where a field does not exist. */

@@ -16,7 +16,7 @@ import type { Fault } from "../std/fault.ts";
 import { type Finding, faultOf, nearestHint, parseYaml } from "../std/yaml-file.ts";
 import { type DetectorKind, detectorKinds } from "./detectors/index.ts";
 import type { EdgeOptions } from "./edge.ts";
-import { type Expression, ExpressionProblem, parseExpression } from "./expression.ts";
+import { type Expression, ExpressionProblem, fieldsOf, parseExpression } from "./expression.ts";
 import { type RuleKey, type RuleText, ruleFileSchema } from "./rule-schema.ts";
 import { compileSchedule, type Schedule } from "./schedule.ts";
 
@@ -85,13 +85,16 @@ export function checkFields(
 ): Finding[] {
   return rules.flatMap((rule) =>
     expressionsOf(rule).flatMap(([key, expression]) =>
-      expression.fields.flatMap((field) =>
-        (rule.inputs.get(field.input)?.types ?? []).flatMap((type) => {
-          const problem = problemOf(type, field.path);
-          // A function of a vector reads its parts.
-          if (problem === undefined || problemOf(type, `${field.path}.x`) === undefined) return [];
-          const hint = `Correct "${field.text}", or the type of input "${field.input}".`;
-          return [{ place: rule.place, problem: `rule ${rule.name}, ${key}: ${problem}`, hint }];
+      expression.inputs.flatMap((input) =>
+        (rule.inputs.get(input)?.types ?? []).flatMap((type) => {
+          const known = fieldsOf(expression, (name, path) => name !== input || problemOf(type, path) === undefined);
+          const paths = known.filter((field) => field.input === input).map(({ path }) => path);
+          return [...new Set(paths)].flatMap((path) => {
+            const problem = problemOf(type, path);
+            if (problem === undefined) return [];
+            const hint = `Correct "${input}.${path}", or the type of input "${input}".`;
+            return [{ place: rule.place, problem: `rule ${rule.name}, ${key}: ${problem}`, hint }];
+          });
         }),
       ),
     ),

@@ -135,3 +135,14 @@ test("a field that messages of a known type do not have is found before the rule
     },
   ]);
 });
+
+test("the norm of a vector is checked by its parts, which the message has", () => {
+  const rule = (when: string) =>
+    parseRules("r.yaml", `rules:\n  a:\n    inputs: {i: {type: sensor_msgs/Imu}}\n    when: ${when}\n`);
+  const fields = ["linear_acceleration.x", "linear_acceleration.y", "linear_acceleration.z", "covariance"];
+  const problemOf = (_type: string, path: string) => (fields.includes(path) ? undefined : `no ${path}`);
+  expect(checkFields(rule("norm(i.linear_acceleration) > max(i.covariance)"), problemOf)).toEqual([]);
+  expect(checkFields(rule("norm(i.acceleration) > 3"), problemOf).map(({ problem }) => problem)).toEqual([
+    "rule a, when: no acceleration",
+  ]);
+});

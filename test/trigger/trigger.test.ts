@@ -152,3 +152,14 @@ test("messages that are no messages are passed over", () => {
   robot.send("/joints", 1, { x: 20 });
   expect(robot.told).toEqual(["firing hot 1.00"]);
 });
+
+test("a vector is read by its parts, whatever the definition calls them", () => {
+  const robot = new TestRobot("rules:\n  hit: { inputs: { i: /imu }, when: norm(i.a) > 20 && !is_nan(i.a) }\n");
+  const separator = "=".repeat(80);
+  const text = `test/Vec a\n${separator}\nMSG: test/Vec\nfloat64 x\nfloat64 y\nfloat64 z\n`;
+  robot.add({
+    ...{ id: 1, topic: "/imu", schema: { name: "test/Imu", encoding: "ros1msg", text } },
+    ...{ messageEncoding: "ros1", className: "light", isLocal: false, isLatched: false },
+  });
+  expect(robot.trigger.status()[0]).toMatchObject({ state: "bound", reason: undefined });
+});
