@@ -33,9 +33,11 @@ export class PayloadMemory {
   give({ payload }: PackedChunk): void {
     const { buffer } = payload;
     if (!this.#lent.delete(payload) || !(buffer instanceof ArrayBuffer)) return;
-    if (buffer.byteLength < BYTES_MIN || this.#freeBytes + buffer.byteLength > FREE_BYTES_MAX) return;
+    if (buffer.byteLength < BYTES_MIN) return;
     this.#free.push(buffer);
     this.#freeBytes += buffer.byteLength;
+    // What has waited longest fits least: sizes go with the robot's pictures.
+    while (this.#freeBytes > FREE_BYTES_MAX) this.#freeBytes -= this.#free.shift()?.byteLength ?? 0;
   }
 
   #take(size: number): ArrayBuffer {
