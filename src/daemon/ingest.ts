@@ -75,6 +75,9 @@ export type TopicTraffic = {
 /** A frame that builds on others shows nothing alone; parameter sets are small and the next key frame needs them. */
 const BASELINE_OF_FRAME = { key: "when_due", parameters: "always", delta: "never", other: "when_due" } as const;
 
+/** Two rounds of discovery and the definitions of what they found. */
+const SUBSCRIBED_WITHIN_NS = 5_000_000_000n;
+
 /** Kinds of drops told apart between two calls of `tellDrops`. */
 const DROP_KINDS_MAX = 1000;
 
@@ -89,6 +92,8 @@ export class Ingest implements SourceSink {
   #drops = new Map<string, Loss>();
   #connection: ConnectionState | undefined;
   #gapStartNs: bigint | undefined;
+  /** From when on a gap ends with the next message; undefined: not connected, or no gap. */
+  #resumedNs: bigint | undefined;
   /** Nulls in float fields of JSON messages that became NaN. */
   nullCount = 0;
 
@@ -150,8 +155,10 @@ export class Ingest implements SourceSink {
     this.#drops.set(key, { topic: name, reason, startNs: earlier?.startNs ?? endNs, endNs, ...totals });
   }
 
-  /** A flood of bad frames is one note a topic, reason and call. */
+  /** A flood of bad frames is one note a topic, reason and call. Called every second or so. */
   tellDrops(): void {
+    if (this.#resumedNs !== undefined && this.#nowNs() - this.#resumedNs > SUBSCRIBED_WITHIN_NS)
+      this.#endGap(this.#resumedNs + SUBSCRIBED_WITHIN_NS);
     for (const loss of this.#drops.values()) this.#deps.send({ kind: "loss", loss });
     this.#drops.clear();
   }
@@ -162,16 +169,18 @@ export class Ingest implements SourceSink {
     this.tellDrops();
   }
 
-  /** A gap is a ledger row once it has ended, with both its ends. */
+  /**
+   * A gap is a ledger row once it has ended, with both its ends. It ends with the first message, since a bridge that
+   * is there again has still to be asked for its topics; or where nothing is sent, when all must be subscribed.
+   */
   onConnection(state: ConnectionState): void {
     const atNs = logTimeNs(this.#deps.anchor, state.atNs);
     this.#connection = state;
     this.#deps.trigger.onConnection(state.kind === "connected");
     if (state.kind === "disconnected") {
       this.#gapStartNs ??= this.#topics.length > 0 ? atNs : undefined;
-      return;
-    }
-    this.#endGap(atNs);
+      this.#resumedNs = undefined;
+    } else if (this.#gapStartNs !== undefined) this.#resumedNs = atNs;
   }
 
   #endGap(atNs: bigint): void {
@@ -186,6 +195,7 @@ export class Ingest implements SourceSink {
     } as const;
     this.#deps.send({ kind: "loss", loss: gap });
     this.#gapStartNs = undefined;
+    this.#resumedNs = undefined;
   }
 
   get connection(): ConnectionState | undefined {
@@ -208,6 +218,7 @@ export class Ingest implements SourceSink {
 
   #record(topic: OpenTopic, lane: Lane, bytes: Uint8Array, arrivalNs: bigint): void {
     const atNs = logTimeNs(this.#deps.anchor, arrivalNs);
+    if (this.#resumedNs !== undefined) this.#endGap(atNs);
     const stampNs = lane.stampOf?.(bytes) ?? 0n;
     topic.messages += 1;
     topic.bytes += bytes.length;

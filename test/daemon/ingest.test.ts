@@ -45,22 +45,40 @@ const connection = (kind: "connected" | "disconnected") =>
   ({ kind, url: "ws://robot", reason: "", atNs: systemClock.monotonicNs() }) as const;
 const lossesOf = (sent: readonly IngestToStore[]) => sent.flatMap((note) => (note.kind === "loss" ? [note.loss] : []));
 
-test("what was missed since an earlier process recorded this robot is a row, once the bridge is there", () => {
+test("what was missed since an earlier process recorded this robot is a row, up to the first message", () => {
   const recordedUntilNs = systemClock.wallNs() - 60_000_000_000n;
-  const { ingest, sent } = open({ recordedUntilNs });
-  expect(sent).toEqual([]);
+  const { ingest, sent, nowNs } = open({ recordedUntilNs });
   ingest.onConnection(connection("connected"));
-  expect(lossesOf(sent)).toMatchObject([
-    { topic: "", reason: "connection_gap", startNs: recordedUntilNs, count: undefined },
-  ]);
+  const handle = ingest.openTopic(announce("/a", "std_msgs/msg/String"));
+  ingest.tellDrops();
+  expect(sent).toEqual([]);
+  const beforeNs = nowNs();
+  for (let count = 0; count < 2; count += 1)
+    ingest.onBytes(handle, Buffer.from([0, 1, 0, 0, 1, 0, 0, 0, 0]), systemClock.monotonicNs());
+  const losses = lossesOf(sent);
+  expect(losses).toMatchObject([{ topic: "", reason: "connection_gap", startNs: recordedUntilNs, count: undefined }]);
+  expect(losses[0]?.endNs).toBeGreaterThanOrEqual(beforeNs);
+});
+
+test("a gap after which nothing is sent ends when all topics must be subscribed", () => {
+  const { ingest, sent } = open({ recordedUntilNs: systemClock.wallNs() - 60_000_000_000n });
+  const atNs = systemClock.monotonicNs() - 6_000_000_000n;
+  ingest.onConnection({ ...connection("connected"), atNs });
+  ingest.tellDrops();
+  ingest.tellDrops();
+  expect(lossesOf(sent)).toHaveLength(1);
 });
 
 test("the first connection of a robot that was never recorded is no gap; the next one is", () => {
   const { ingest, sent } = open();
   ingest.onConnection(connection("connected"));
-  ingest.openTopic(announce("/a", "std_msgs/msg/String"));
+  const handle = ingest.openTopic(announce("/a", "std_msgs/msg/String"));
+  const publish = () => ingest.onBytes(handle, Buffer.from([0, 1, 0, 0, 1, 0, 0, 0, 0]), systemClock.monotonicNs());
+  publish();
+  expect(lossesOf(sent)).toEqual([]);
   ingest.onConnection(connection("disconnected"));
   ingest.onConnection(connection("connected"));
+  publish();
   expect(lossesOf(sent)).toHaveLength(1);
 });
 

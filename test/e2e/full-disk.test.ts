@@ -126,13 +126,21 @@ needsRoot(
     const fourth = await rig.startDaemon();
     disk.makeRoom();
     await waitFor(async () => (await rig.status()).ring.state === "ok", "the disk to take data again", 20_000);
+    await waitFor(() => robot.isSubscribed(JOINTS), "the subscription");
     const sinceMs = Date.now();
     const { stored } = (await rig.status()).accounting;
     await waitFor(async () => (await rig.status()).accounting.stored > stored + 50, "recording again");
-    const untilMs = Date.now() - 1000; // a chunk closes after half a second, its commit follows within another
-    const got = hashesOf(dataFolder, JOINTS);
-    const settled = robot.sentBetween(JOINTS, sinceMs, untilMs);
-    expect(settled.filter((hash) => !got.has(hash))).toEqual([]);
+    const sent = robot.sentBetween(JOINTS, sinceMs, Date.now());
+    const missing = () => {
+      const got = hashesOf(dataFolder, JOINTS);
+      return sent.filter((hash) => !got.has(hash));
+    };
+    await waitFor(
+      () => missing().length === 0,
+      "the commit of all that was sent",
+      10_000,
+      () => missing().join(),
+    );
     expectToAddUp((await rig.status()).accounting);
     expect(await fourth.stop()).toEqual({ code: 0, signal: null });
   },
