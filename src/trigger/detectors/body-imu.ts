@@ -6,7 +6,7 @@
  */
 import type { Channel } from "../../model/channel.ts";
 import { type DetectorDeps, type Listener, numberOf, numbersOf, readerOf } from "../detector.ts";
-import { plainTypeName } from "../seams.ts";
+import { type FieldValue, plainTypeName } from "../seams.ts";
 import { type Vector, vectorReaderOf } from "./vector.ts";
 
 const NOT_THE_BODY = /wrist|hand|grip|(?<![a-z])arm|tool|effector|finger|head|camera|realsense|phone|joy|wiimote/i;
@@ -26,7 +26,10 @@ export type ImuSample = {
   up(): Vector;
 };
 
-/** Hands on what a body's IMU feels; undefined if the channel is none. */
+/**
+ * Hands on what a body's IMU feels; undefined if the channel is none. Besides sensor_msgs/Imu, robots that have their
+ * IMU in a message of their own are known by its fields (`INSIDE`).
+ */
 export function listenToBodyImu(
   channel: Channel,
   deps: DetectorDeps,
@@ -34,12 +37,9 @@ export function listenToBodyImu(
 ): Listener | undefined {
   const named = deps.topicOf("imu");
   const isWanted = named === undefined ? !NOT_THE_BODY.test(channel.topic) : channel.topic === named;
-  if (!isWanted || plainTypeName(channel.schema.name) !== "sensor_msgs/Imu") return undefined;
-  const acceleration = vectorReaderOf(deps, channel, "linear_acceleration");
-  const rate = vectorReaderOf(deps, channel, "angular_velocity");
+  const read = isWanted ? readerOfImu(channel, deps) : undefined;
+  if (read === undefined) return undefined;
   const frame = readerOf(deps.fields, channel, "header.frame_id");
-  const up = upReaderOf(channel, deps);
-  if (acceleration === undefined || rate === undefined) return undefined;
   let isBody = true;
   let lookAtMs = named === undefined ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   return (message, nowMs) => {
@@ -47,23 +47,71 @@ export function listenToBodyImu(
       isBody = !NOT_THE_BODY.test(String(frame?.(message) ?? ""));
       lookAtMs = nowMs + FRAME_LOOK_MS;
     }
-    if (isBody) feel({ acceleration: acceleration(message), rate: rate(message), up: () => up(message) }, nowMs);
+    if (isBody) feel(read(message), nowMs);
   };
 }
 
-const UNKNOWN: Vector = [Number.NaN, Number.NaN, Number.NaN];
+type ImuReader = (message: Uint8Array) => ImuSample;
 
-/** The last row of the rotation matrix of a unit quaternion; sensor_msgs/Imu says "no estimate" by a covariance of -1. */
-function upReaderOf(channel: Channel, deps: DetectorDeps): (message: Uint8Array) => Vector {
+/** Where acceleration (m/s²), rate of turn (rad/s) and quaternion (w first) lie as arrays. */
+const INSIDE = [
+  // unitree_go/LowState, unitree_hg/LowState; unitree_legged_msgs/LowState
+  ["imu_state.accelerometer", "imu_state.gyroscope", "imu_state.quaternion"],
+  ["imu.accelerometer", "imu.gyroscope", "imu.quaternion"],
+  // px4_msgs/SensorCombined
+  ["accelerometer_m_s2", "gyro_rad", "q"],
+] as const;
+
+function readerOfImu(channel: Channel, deps: DetectorDeps): ImuReader | undefined {
+  if (plainTypeName(channel.schema.name) === "sensor_msgs/Imu") return readerOfStandardImu(channel, deps);
+  // Messages that describe themselves might have any field.
+  if (channel.messageEncoding !== "cdr" && channel.messageEncoding !== "ros1") return undefined;
+  for (const [acceleration, rate, quaternion] of INSIDE) {
+    const [force, turn, orientation] = [acceleration, rate, quaternion].map((path) =>
+      readerOf(deps.fields, channel, path),
+    );
+    if (force === undefined || turn === undefined) continue;
+    return (message) => ({
+      acceleration: vectorIn(numbersOf(force(message))),
+      rate: vectorIn(numbersOf(turn(message))),
+      up: () => {
+        const [w = Number.NaN, x = Number.NaN, y = Number.NaN, z = Number.NaN] = listed(orientation?.(message));
+        return upOf(x, y, z, w);
+      },
+    });
+  }
+  return undefined;
+}
+
+function readerOfStandardImu(channel: Channel, deps: DetectorDeps): ImuReader | undefined {
+  const acceleration = vectorReaderOf(deps, channel, "linear_acceleration");
+  const rate = vectorReaderOf(deps, channel, "angular_velocity");
   const vector = vectorReaderOf(deps, channel, "orientation");
   const scalar = readerOf(deps.fields, channel, "orientation.w");
   const covariance = readerOf(deps.fields, channel, "orientation_covariance");
-  if (vector === undefined || scalar === undefined) return () => UNKNOWN;
-  return (message) => {
-    const [x, y, z] = vector(message);
-    const w = numberOf(scalar(message));
-    const isUnit = Math.abs(Math.hypot(x, y, z, w) - 1) < 0.1;
-    if (!isUnit || numbersOf(covariance?.(message))[0] === -1) return UNKNOWN;
-    return [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)];
-  };
+  if (acceleration === undefined || rate === undefined || vector === undefined || scalar === undefined)
+    return undefined;
+  return (message) => ({
+    acceleration: acceleration(message),
+    rate: rate(message),
+    // A covariance of -1 says that there is no estimate.
+    up: () =>
+      numbersOf(covariance?.(message))[0] === -1 ? NOWHERE : upOf(...vector(message), numberOf(scalar(message))),
+  });
+}
+
+const NOWHERE: Vector = [Number.NaN, Number.NaN, Number.NaN];
+
+function vectorIn(values: ArrayLike<number>): Vector {
+  return [values[0] ?? Number.NaN, values[1] ?? Number.NaN, values[2] ?? Number.NaN];
+}
+
+function listed(value: FieldValue): readonly number[] {
+  return Array.from(numbersOf(value));
+}
+
+/** The last row of the rotation matrix of a unit quaternion. */
+function upOf(x: number, y: number, z: number, w: number): Vector {
+  if (!(Math.abs(Math.hypot(x, y, z, w) - 1) < 0.1)) return NOWHERE;
+  return [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)];
 }

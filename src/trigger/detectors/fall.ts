@@ -41,7 +41,7 @@ export const fall: DetectorKind = {
 class Fall implements Detector {
   readonly #parameters: Parameters;
   readonly #deps: DetectorDeps;
-  readonly #bodies: Body[] = [];
+  readonly #bodies = new Map<string, Body>();
 
   constructor(parameters: Parameters, deps: DetectorDeps) {
     this.#parameters = parameters;
@@ -49,20 +49,21 @@ class Fall implements Detector {
   }
 
   bind(channel: Channel): Listener | undefined {
-    let body: Body | undefined;
-    const listen = listenToBodyImu(channel, this.#deps, (sample, nowMs) => body?.feel(sample, nowMs));
-    if (listen === undefined) return undefined;
-    body = new Body(this.#parameters, this.#deps.watch(channel.topic, "tilt"));
-    this.#bodies.push(body);
+    const { topic } = channel;
+    const listen = listenToBodyImu(channel, this.#deps, (sample, nowMs) =>
+      this.#bodies.get(topic)?.feel(sample, nowMs),
+    );
+    if (listen !== undefined && !this.#bodies.has(topic))
+      this.#bodies.set(topic, new Body(this.#parameters, this.#deps.watch(topic, "tilt")));
     return listen;
   }
 
   onLongSilence(): void {
-    for (const body of this.#bodies) body.forget();
+    for (const body of this.#bodies.values()) body.forget();
   }
 
   describe(): readonly string[] {
-    return this.#bodies.map((body) => body.subject.topic);
+    return [...this.#bodies.keys()];
   }
 }
 

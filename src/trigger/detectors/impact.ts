@@ -36,7 +36,7 @@ export const impact: DetectorKind = {
 class Impact implements Detector {
   readonly #parameters: Parameters;
   readonly #deps: DetectorDeps;
-  readonly #bodies: Body[] = [];
+  readonly #bodies = new Map<string, Body>();
 
   constructor(parameters: Parameters, deps: DetectorDeps) {
     this.#parameters = parameters;
@@ -44,16 +44,17 @@ class Impact implements Detector {
   }
 
   bind(channel: Channel): Listener | undefined {
-    let body: Body | undefined;
-    const listen = listenToBodyImu(channel, this.#deps, (sample, nowMs) => body?.feel(sample, nowMs));
-    if (listen === undefined) return undefined;
-    body = new Body(this.#parameters, this.#deps.watch(channel.topic, "shock"));
-    this.#bodies.push(body);
+    const { topic } = channel;
+    const listen = listenToBodyImu(channel, this.#deps, (sample, nowMs) =>
+      this.#bodies.get(topic)?.feel(sample, nowMs),
+    );
+    if (listen !== undefined && !this.#bodies.has(topic))
+      this.#bodies.set(topic, new Body(this.#parameters, this.#deps.watch(topic, "shock")));
     return listen;
   }
 
   describe(): readonly string[] {
-    return this.#bodies.map((body) => body.subject.topic);
+    return [...this.#bodies.keys()];
   }
 }
 

@@ -56,7 +56,7 @@ const NOT_OWN =
 class LocalisationJump implements Detector {
   readonly #parameters: Parameters;
   readonly #deps: DetectorDeps;
-  readonly #places: Place[] = [];
+  readonly #places = new Map<string, Place>();
 
   constructor(parameters: Parameters, deps: DetectorDeps) {
     this.#parameters = parameters;
@@ -70,23 +70,24 @@ class LocalisationJump implements Detector {
     if (position === undefined) return undefined;
     const frame = readerOf(this.#deps.fields, channel, "header.frame_id");
     const stamp = readerOf(this.#deps.fields, channel, "header.stamp");
-    const place = new Place(this.#parameters, this.#deps.watch(channel.topic, "position"));
-    this.#places.push(place);
+    const place =
+      this.#places.get(channel.topic) ?? new Place(this.#parameters, this.#deps.watch(channel.topic, "position"));
+    this.#places.set(channel.topic, place);
     return (message, nowMs) => {
       place.be(position(message), String(frame?.(message) ?? ""), nowMs, numberOf(stamp?.(message)) * 1000);
     };
   }
 
   onTick(nowMs: number): void {
-    for (const place of this.#places) place.rest(nowMs);
+    for (const place of this.#places.values()) place.rest(nowMs);
   }
 
   onLongSilence(): void {
-    for (const place of this.#places) place.forget();
+    for (const place of this.#places.values()) place.forget();
   }
 
   describe(): readonly string[] {
-    return this.#places.map(({ subject }) => subject.topic);
+    return [...this.#places.keys()];
   }
 
   #isOwn({ topic }: Channel, type: string): boolean {
@@ -97,7 +98,7 @@ class LocalisationJump implements Detector {
   }
 
   #tell(nowMs: number): void {
-    for (const place of this.#places) place.tell(nowMs);
+    for (const place of this.#places.values()) place.tell(nowMs);
   }
 }
 

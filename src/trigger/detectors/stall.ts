@@ -87,8 +87,9 @@ class Stall implements Detector {
   }
 
   #listenToPlane(topic: string, planes: Plane[], read: (message: Uint8Array) => readonly number[]): Listener {
-    const plane: Plane = { topic, motion: [], atMs: Number.NaN };
-    planes.push(plane);
+    const known = planes.find((plane) => plane.topic === topic);
+    const plane: Plane = known ?? { topic, motion: [], atMs: Number.NaN };
+    if (known === undefined) planes.push(plane);
     const [command] = this.#commands;
     if (command !== undefined && this.#odometries.length > 0) this.#base ??= this.#deps.watch(command.topic, "base");
     return (message, nowMs) => {
