@@ -98,9 +98,9 @@ export function quietSinceNs(open: OpenEpisode): bigint | undefined {
   return quietNs;
 }
 
-/** Globs of the topics that its rules want subscribed while it is open. */
+/** Globs of the topics that its rules want subscribed while it is open, sorted. */
 export function onDemandOf(open: OpenEpisode | undefined): readonly string[] {
-  return [...new Set(open?.rules.flatMap(({ policy }) => policy.onDemand))];
+  return [...new Set(open?.rules.flatMap(({ policy }) => policy.onDemand))].toSorted();
 }
 
 function topicsOf({ rules }: OpenEpisode): readonly string[] {
