@@ -3,7 +3,8 @@
  *
  * `<episode>-light.mcap` (everything but the heavy classes, and the episode's story), `<episode>-heavy-1.mcap` …
  * (the heavy classes in files of about 32 MB, outward from the firing), `<episode>-meta.json` (manifest with the
- * hashes of the others, and previews). Stored chunks are copied as they lie. Local topics never go in.
+ * hashes of the others, and previews). Stored chunks are copied as they lie. Local topics never go in, nor do those that
+ * the episode's rules do not keep.
  *
  * Every file is durable under its name before the next one begins, and all of them before this returns; their rows
  * come after that, in one transaction. A crash before the rows leaves files that nobody refers to: another run writes
@@ -31,6 +32,7 @@ import { readRecord, viewOf } from "../ring/message-record.ts";
 import type { VideoFrames } from "../ring/video-window.ts";
 import { bodyOf, type ChunkSource, type WindowChunk, windowChunks } from "../ring/window.ts";
 import { writeFileDurably } from "../std/durable-file.ts";
+import { compileGlobs } from "../std/glob.ts";
 import { earliest, latest } from "../std/nanoseconds.ts";
 import { formatTimeNs } from "../std/wire.ts";
 import { computeCompleteness } from "./completeness.ts";
@@ -80,11 +82,14 @@ export async function writeEpisodeBatches(
   const isHeavy = (className: string): boolean => options.heavyClasses.has(className);
   const damaged: { chunkId: number; reason: string }[] = [];
   const channels = new Map(source.channels());
-  const localTopics = new Set([...channels.values()].filter(({ isLocal }) => isLocal).map(({ topic }) => topic));
-  const losses = options.losses.filter(({ topic }) => !localTopics.has(topic));
+  const isWanted = compileGlobs(episode.topics);
+  const isKept = ({ topic, isLocal, isLatched }: Channel) => !isLocal && (isLatched || isWanted(topic));
+  const leftTopics = new Set([...channels.values()].filter((one) => !isKept(one)).map(({ topic }) => topic));
+  const withoutLeft = (all: readonly Loss[]) => all.filter(({ topic }) => !leftTopics.has(topic));
+  const losses = withoutLeft(options.losses);
   const query = {
     ...{ startNs: episode.startNs, endNs: episode.endNs, bootId: episode.bootId },
-    wants: (channel: Channel) => !channel.isLocal,
+    wants: isKept,
     isCut: (className: string) => !isHeavy(className),
     videoFrames: options.videoFrames,
   };
@@ -104,7 +109,7 @@ export async function writeEpisodeBatches(
   };
   const chunks = await collect(source, { ...query, onUndecodable }, options.signal, (chunkId, reason, lost) => {
     damaged.push({ chunkId, reason });
-    losses.push(...lost);
+    losses.push(...withoutLeft(lost));
   });
   losses.push(...undecodable.values());
   const completeness = computeCompleteness(episode, chunks, channels, losses, options.notRecorded);
@@ -119,7 +124,7 @@ export async function writeEpisodeBatches(
   );
   const writer = new BatchWriter(complete, channels, episodeEventChunk(episode, story), {
     ...{ ...options, losses, unreadable: damaged.map(({ reason }) => reason) },
-    counters: (options.counters ?? []).filter(({ topic }) => !localTopics.has(topic)),
+    counters: (options.counters ?? []).filter(({ topic }) => !leftTopics.has(topic)),
   });
   await writer.writeMcap("light", 0, light);
   for (const [index, group] of heavy.entries()) await writer.writeMcap("heavy", index + 1, group);

@@ -12,7 +12,7 @@ const SCHEMA = {
   required: ["episode", "event", "time"],
   properties: {
     episode: { type: "string", description: "UUID" },
-    event: { type: "string", enum: ["firing", "segment", "outcome"] },
+    event: { type: "string", enum: ["firing", "segment", "decision", "outcome"] },
     time: { type: "string", format: "date-time" },
     rule: { type: "string" },
     detector: { type: "string" },
@@ -22,6 +22,7 @@ const SCHEMA = {
     attempt: { type: "integer", description: "of a recovery, from 1" },
     outcome: { type: "string", enum: ["recovered", "failed", "operator_took_over", "succeeded", "unknown"] },
     attempts: { type: "integer", description: "tries at the task, the failed one included" },
+    evidence: { type: "string", description: "what decided an outcome" },
   },
 };
 
@@ -44,6 +45,10 @@ export function episodeEventChunk(episode: Episode, channel: Channel): WindowChu
     ...episode.firings.map(({ rule, detector, topic, values, atNs }) => ({
       atNs,
       fields: { event: "firing", rule, detector, topic, values },
+    })),
+    ...episode.evidence.map(({ kind, outcome, rule, values, atNs }) => ({
+      atNs,
+      fields: { event: "decision", evidence: kind, outcome, rule, values },
     })),
     { atNs: episode.endNs, fields: { event: "outcome", outcome: episode.outcome, attempts: episode.attempts } },
   ];

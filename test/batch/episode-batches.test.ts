@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import sharp from "sharp";
@@ -111,6 +111,18 @@ test("a local topic is in no file and in no manifest", () => {
     expect(text).not.toContain(SECRET.topic);
     expect(text).not.toContain("secret 1000");
   }
+});
+
+test("an episode keeps the topics that its rules keep, and what is latched", async () => {
+  const folder = join(rig.folder, "kept");
+  mkdirSync(folder);
+  const kept = { ...EPISODE, topics: ["/joint*", "/camera/side"] };
+  const { episode, batches } = await write(rig, { folder }, kept);
+  expect(episode.completeness.map(({ topic }) => topic)).toEqual(["/camera/side", "/joint_states", "/tf_static"]);
+  const files = batches.filter(({ kind }) => kind !== "meta").map(({ path }) => readMcapBySpec(path));
+  expect(ofChannel(files, JOINTS.id)).toEqual(expected(JOINTS));
+  expect(files.flatMap(({ messages }) => messages).filter(({ channelId }) => channelId === FRONT.id)).toEqual([]);
+  rmSync(folder, { recursive: true });
 });
 
 test("what was lost of a local topic is not told either", async () => {
