@@ -6,13 +6,17 @@ import type { Detector, Subject } from "./detector.ts";
 import { Edge } from "./edge.ts";
 import { FollowUps } from "./follow-ups.ts";
 import type { Rule } from "./rule.ts";
+import type { RuleBudget } from "./rule-budget.ts";
 import { RuleExpressions } from "./rule-expressions.ts";
 import { RuleReport, type RuleStatus } from "./rule-report.ts";
+import type { Standing } from "./standing.ts";
 
 type Watch = { readonly subject: Subject; readonly edge: Edge };
 
 export class DetectorRule implements BoundRule {
   readonly rule: Rule;
+  readonly budget: RuleBudget;
+  readonly #before: Standing;
   readonly #deps: RuleDeps;
   readonly #detector: Detector;
   readonly #needs: string;
@@ -22,13 +26,15 @@ export class DetectorRule implements BoundRule {
   readonly #followUps: FollowUps;
   #atNs = 0n;
 
-  constructor(rule: Rule, deps: RuleDeps) {
+  constructor(rule: Rule, deps: RuleDeps, before: Standing) {
     assert(rule.condition.kind === "detector", "a detector rule has a detector");
     this.rule = rule;
+    this.budget = deps.budget;
+    this.#before = before;
     this.#deps = deps;
-    this.#report = new RuleReport(rule, deps);
-    this.#expressions = new RuleExpressions(rule.inputs, deps, this.#report, (atNs) => this.#evaluate(atNs));
-    this.#followUps = new FollowUps(rule, this.#expressions, this.#report);
+    this.#report = new RuleReport(rule, deps, before);
+    this.#expressions = new RuleExpressions(rule.inputs, deps, this.#report, this.#evaluate);
+    this.#followUps = new FollowUps(rule, this.#expressions, this.#report, before.isOpen);
     this.#needs = rule.condition.detector.needs;
     this.#detector = rule.condition.detector.open(rule.condition.parameters, {
       fields: deps.fields,
@@ -45,24 +51,33 @@ export class DetectorRule implements BoundRule {
     this.#report.noteInput(channel);
     const feed = this.#deps.feedOf(channel);
     feed.attach(this, {
-      // Signals come out while the detector listens, before conditions are looked at.
-      before: (atNs) => {
-        this.#atNs = atNs;
+      listen: (nowMs, atNs, message) => {
+        this.#atNs = atNs; // of signals, which come out while the detector listens
+        listen(message, nowMs, atNs);
       },
-      listen,
-      evaluate: (atNs) => this.#evaluate(atNs),
+      evaluate: this.#evaluate,
     });
   }
 
-  onTick(atNs: bigint): void {
+  onTick(nowMs: number, atNs: bigint): void {
     this.#atNs = atNs;
-    this.#detector.onTick?.(this.#deps.clock.nowMs);
-    this.#evaluate(atNs);
+    this.#detector.onTick?.(nowMs);
+    this.#evaluate(nowMs, atNs);
   }
 
   onLongSilence(): void {
     this.#detector.onLongSilence?.();
     this.#expressions.onLongSilence();
+  }
+
+  onRest(): void {
+    for (const { edge } of this.#watches) edge.forget();
+    this.onLongSilence();
+  }
+
+  standing(): Standing {
+    const highs = this.#watches.filter(({ edge }) => edge.isHigh).map(({ subject }) => keyOf(subject));
+    return { highs: new Set(highs), isOpen: this.#followUps.isOpen };
   }
 
   status(): RuleStatus {
@@ -73,12 +88,11 @@ export class DetectorRule implements BoundRule {
 
   #watch(topic: string, name: string): Subject {
     const subject: Subject = { topic, name, condition: undefined, values: () => ({}) };
-    this.#watches.push({ subject, edge: new Edge(this.rule.edge) });
+    this.#watches.push({ subject, edge: new Edge(this.rule.edge, this.#before.highs.has(keyOf(subject))) });
     return subject;
   }
 
-  #evaluate(atNs: bigint): void {
-    const nowMs = this.#deps.clock.nowMs;
+  readonly #evaluate = (nowMs: number, atNs: bigint): void => {
     for (const { subject, edge } of this.#watches) {
       const step = edge.step(subject.condition, nowMs);
       if (step === "fired") {
@@ -88,5 +102,9 @@ export class DetectorRule implements BoundRule {
         this.#report.tell("cleared", atNs);
     }
     this.#followUps.step(nowMs, atNs);
-  }
+  };
+}
+
+function keyOf({ topic, name }: { readonly topic: string; readonly name: string }): string {
+  return JSON.stringify([topic, name]);
 }

@@ -28,8 +28,10 @@ export class Edge {
   #sinceMs = Number.NaN;
   #firedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: EdgeOptions) {
+  /** `isHigh`: as another stood before it, whose place it takes. */
+  constructor(options: EdgeOptions, isHigh = false) {
     this.#options = options;
+    this.#isHigh = isHigh;
   }
 
   get isHigh(): boolean {
@@ -49,6 +51,11 @@ export class Edge {
     }
     if (Number.isNaN(this.#sinceMs)) this.#sinceMs = nowMs;
     return this.#isHigh ? this.#fall(nowMs) : this.#rise(nowMs);
+  }
+
+  /** Nobody looked for a while. */
+  forget(): void {
+    this.#sinceMs = Number.NaN;
   }
 
   #rise(nowMs: number): EdgeStep {

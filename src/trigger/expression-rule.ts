@@ -5,12 +5,14 @@ import type { BoundRule, RuleDeps } from "./bound-rule.ts";
 import { Edge } from "./edge.ts";
 import { FollowUps } from "./follow-ups.ts";
 import type { Rule } from "./rule.ts";
+import type { RuleBudget } from "./rule-budget.ts";
 import { type BoundExpression, RuleExpressions } from "./rule-expressions.ts";
 import { RuleReport, type RuleStatus } from "./rule-report.ts";
+import type { Standing } from "./standing.ts";
 
 export class ExpressionRule implements BoundRule {
   readonly rule: Rule;
-  readonly #deps: RuleDeps;
+  readonly budget: RuleBudget;
   readonly #report: RuleReport;
   readonly #expressions: RuleExpressions;
   readonly #when: BoundExpression;
@@ -18,29 +20,38 @@ export class ExpressionRule implements BoundRule {
   readonly #followUps: FollowUps;
   readonly #edge: Edge;
 
-  constructor(rule: Rule, deps: RuleDeps) {
+  constructor(rule: Rule, deps: RuleDeps, before: Standing) {
     assert(rule.condition.kind === "expression", "an expression rule has an expression");
     const { when, clearWhen } = rule.condition;
     this.rule = rule;
-    this.#deps = deps;
-    this.#report = new RuleReport(rule, deps);
-    this.#edge = new Edge(rule.edge);
-    this.#expressions = new RuleExpressions(rule.inputs, deps, this.#report, (atNs) => this.#evaluate(atNs));
+    this.budget = deps.budget;
+    this.#report = new RuleReport(rule, deps, before);
+    this.#edge = new Edge(rule.edge, before.highs.has(""));
+    this.#expressions = new RuleExpressions(rule.inputs, deps, this.#report, this.#evaluate);
     this.#when = this.#expressions.add("when", when);
     this.#clearWhen = clearWhen && this.#expressions.add("clear_when", clearWhen);
-    this.#followUps = new FollowUps(rule, this.#expressions, this.#report);
+    this.#followUps = new FollowUps(rule, this.#expressions, this.#report, before.isOpen);
   }
 
   addChannel(channel: Channel): void {
     this.#expressions.addChannel(channel);
   }
 
-  onTick(atNs: bigint): void {
-    this.#evaluate(atNs);
+  onTick(nowMs: number, atNs: bigint): void {
+    this.#evaluate(nowMs, atNs);
   }
 
   onLongSilence(): void {
     this.#expressions.onLongSilence();
+  }
+
+  onRest(): void {
+    this.#edge.forget();
+    this.onLongSilence();
+  }
+
+  standing(): Standing {
+    return { highs: new Set(this.#edge.isHigh ? [""] : []), isOpen: this.#followUps.isOpen };
   }
 
   status(): RuleStatus {
@@ -50,8 +61,8 @@ export class ExpressionRule implements BoundRule {
     return this.#report.status(state, expressions.boundTo(), reason, expressions.waiting(this.#when));
   }
 
-  #evaluate(atNs: bigint): void {
-    const nowMs = this.#deps.clock.nowMs;
+  /** A function value: twenty of them are called on every message. */
+  readonly #evaluate = (nowMs: number, atNs: bigint): void => {
     const edge = this.#edge;
     const isOn = this.#when.truth(nowMs);
     const isOver = edge.isHigh ? this.#clearWhen?.truth(nowMs) : undefined;
@@ -61,5 +72,5 @@ export class ExpressionRule implements BoundRule {
       this.#report.fire(this.#expressions.topicOf(this.#when), atNs, this.#when.values());
     } else if (step === "cleared") this.#report.tell("cleared", atNs);
     this.#followUps.step(nowMs, atNs);
-  }
+  };
 }

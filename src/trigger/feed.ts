@@ -1,27 +1,39 @@
 /**
  * One channel's messages on their way to rules: each wanted field is read once per message, whoever wants it.
  *
- * Order within a message: fields, then windows and deltas of every rule, then conditions. So windows see every
- * message, whatever a condition short-circuits.
+ * Order within a message: fields, then detectors, then windows and deltas of every rule, then conditions. So windows
+ * see every message, whatever a condition short-circuits. A rule that throws is named and left out, and the others go
+ * on. What each rule costs is measured on some messages (each `STRIDE`-th, and every one once a rule is slow).
  */
 import type { Channel } from "../model/channel.ts";
+import type { RuleBudget } from "./rule-budget.ts";
 import type { FieldAccess, FieldReader, FieldValue } from "./seams.ts";
 
-/** What a rule wants done with every message of a channel, in this order, `evaluate` last. */
+/** The message is borrowed for the call; `nowMs` is rule time. */
+export type OnMessage = (nowMs: number, atNs: bigint, message: Uint8Array) => void;
+
+/** What a rule wants done with every message of a channel, in this order. */
 export type FeedHook = {
-  readonly before?: (atNs: bigint) => void;
-  /** The bytes are borrowed for the call. */
-  readonly listen?: (message: Uint8Array, nowMs: number, atNs: bigint) => void;
+  readonly listen?: OnMessage;
   /** Windows and deltas. */
-  readonly feed?: () => void;
-  readonly evaluate?: (atNs: bigint) => void;
+  readonly feed?: OnMessage;
+  readonly evaluate?: OnMessage;
 };
 
-type Phases = { readonly [Key in keyof FeedHook]-?: readonly NonNullable<FeedHook[Key]>[] };
-const NO_PHASES: Phases = { before: [], listen: [], feed: [], evaluate: [] };
+export interface FeedOwner {
+  readonly budget: RuleBudget;
+}
+
+type Steps = { readonly [Phase in keyof FeedHook]-?: readonly Step[] };
+type Step = { readonly owner: FeedOwner; readonly run: OnMessage; tookMs: number };
 
 /** The latest value of one field; undefined while missing or stale. */
-export type Slot = { readonly read: FieldReader; value: FieldValue };
+export type Slot = {
+  readonly read: FieldReader;
+  readonly wantedBy: Set<RuleBudget>;
+  value: FieldValue;
+  tookMs: number;
+};
 
 /** Whether the latest values still count, for those who let them live `staleMs` (undefined: by the topic's rhythm). */
 export type Freshness = {
@@ -30,6 +42,16 @@ export type Freshness = {
   readonly slots: Map<string, Slot>;
 };
 
+export type FeedDeps = {
+  readonly fields: FieldAccess;
+  /** Real time in ms, to measure costs by; undefined: they are not measured. */
+  readonly clockMs: (() => number) | undefined;
+  onBreak(owner: FeedOwner, error: unknown): void;
+};
+
+const STRIDE = 16;
+const SLOW_MS = 0.2; // of a step: from there on every message is measured
+
 const PERIODS = 10; // a value lives ten of its topic's periods …
 const STALE_MS_MIN = 2000; // … and two seconds at least: bridges and radios pause for a second
 const SMOOTHING = 0.1;
@@ -37,11 +59,15 @@ const RATE_MS = 2000;
 
 export class Feed {
   readonly channel: Channel;
-  readonly #fields: FieldAccess;
-  readonly #slotList: Slot[] = [];
+  readonly #deps: FeedDeps;
   readonly #freshnesses: Freshness[] = [];
-  #hooks: { readonly owner: object; readonly hook: FeedHook }[] = [];
-  #phases: Phases = NO_PHASES;
+  readonly #hooks: { readonly owner: FeedOwner; readonly hook: FeedHook }[] = [];
+  /** Of rules that are not at rest. */
+  #slots: readonly Slot[] = [];
+  #steps: Steps = { listen: [], feed: [], evaluate: [] };
+  /** Messages until the next one whose costs are measured, and those that passed since the last. */
+  #untilMeasured = 0;
+  #unmeasured = 0;
   /** Rule time of the last message; NaN before the first. */
   lastMs = Number.NaN;
   /** Smoothed over about ten messages; NaN before the second. */
@@ -50,21 +76,24 @@ export class Feed {
   #arrivals: number[] | undefined;
   #firstMs = Number.NaN;
 
-  constructor(channel: Channel, fields: FieldAccess) {
+  constructor(channel: Channel, deps: FeedDeps) {
     this.channel = channel;
-    this.#fields = fields;
+    this.#deps = deps;
   }
 
   /** The slot of a field whose values live as long as `freshness` says, or why there is none. */
-  slot(path: string, { slots }: Freshness): Slot | { readonly problem: string } {
-    const known = slots.get(path);
-    if (known !== undefined) return known;
-    const read = this.#fields(this.channel, path);
-    if (typeof read !== "function") return read;
-    const slot: Slot = { read, value: undefined };
+  slot(path: string, { slots }: Freshness, owner: FeedOwner): Slot | { readonly problem: string } {
+    const slot = slots.get(path) ?? this.#openSlot(path);
+    if ("problem" in slot) return slot;
     slots.set(path, slot);
-    this.#slotList.push(slot);
+    slot.wantedBy.add(owner.budget);
+    this.refresh();
     return slot;
+  }
+
+  #openSlot(path: string): Slot | { readonly problem: string } {
+    const read = this.#deps.fields(this.channel, path);
+    return typeof read === "function" ? { read, wantedBy: new Set(), value: undefined, tookMs: 0 } : read;
   }
 
   freshness(staleMs: number | undefined): Freshness {
@@ -92,29 +121,129 @@ export class Feed {
 
   receive(message: Uint8Array, nowMs: number, atNs: bigint): void {
     this.#arrive(nowMs);
-    const { before, listen, feed, evaluate } = this.#phases;
     for (const freshness of this.#freshnesses) freshness.isFresh = true;
-    for (const run of before) run(atNs);
-    for (const slot of this.#slotList) slot.value = slot.read(message);
-    for (const run of listen) run(message, nowMs, atNs);
-    for (const run of feed) run();
-    for (const run of evaluate) run(atNs);
+    if (this.#deps.clockMs !== undefined && this.#untilMeasured === 0)
+      this.#measure(message, nowMs, atNs, this.#deps.clockMs);
+    else {
+      this.#untilMeasured -= 1;
+      this.#unmeasured += 1;
+      for (const slot of this.#slots) slot.value = slot.read(message);
+      this.#pass(message, nowMs, atNs);
+    }
   }
 
-  attach(owner: object, hook: FeedHook): void {
+  /** A loop each, so that each of them calls few kinds of functions: those are inlined, and one kind of them all is not. */
+  #pass(message: Uint8Array, nowMs: number, atNs: bigint): void {
+    const { listen, feed, evaluate } = this.#steps;
+    let running: Step | undefined;
+    try {
+      for (const step of listen) {
+        running = step;
+        step.run(nowMs, atNs, message);
+      }
+      for (const step of feed) {
+        running = step;
+        step.run(nowMs, atNs, message);
+      }
+      for (const step of evaluate) {
+        running = step;
+        step.run(nowMs, atNs, message);
+      }
+    } catch (error) {
+      if (running === undefined) throw error;
+      const all = [...listen, ...feed, ...evaluate];
+      const rest = this.#leaveOut(running, all.slice(all.indexOf(running) + 1), error);
+      this.#passEach(rest, message, nowMs, atNs);
+    }
+  }
+
+  #passEach(
+    steps: readonly Step[],
+    message: Uint8Array,
+    nowMs: number,
+    atNs: bigint,
+    then?: (step: Step) => void,
+  ): void {
+    for (const [index, step] of steps.entries())
+      try {
+        step.run(nowMs, atNs, message);
+        then?.(step);
+      } catch (error) {
+        this.#passEach(this.#leaveOut(step, steps.slice(index + 1), error), message, nowMs, atNs, then);
+        return;
+      }
+  }
+
+  /** Its rule broke: of the steps that follow, those of others. */
+  #leaveOut({ owner }: Step, following: readonly Step[], error: unknown): readonly Step[] {
+    this.#deps.onBreak(owner, error);
+    return following.filter((step) => step.owner.budget !== owner.budget);
+  }
+
+  /** As `receive`, and each rule is charged for what it took, on behalf of the messages that were not measured. */
+  #measure(message: Uint8Array, nowMs: number, atNs: bigint, clockMs: () => number): void {
+    const messages = this.#unmeasured + 1;
+    let fromMs = clockMs();
+    let slowestMs = 0;
+    // A thread that was interrupted meanwhile is no slow rule: of two measurements the lesser counts.
+    const take = (measured: { tookMs: number }, budgets: Iterable<RuleBudget>): void => {
+      const untilMs = clockMs();
+      const tookMs = Math.min(untilMs - fromMs, measured.tookMs);
+      measured.tookMs = untilMs - fromMs;
+      slowestMs = Math.max(slowestMs, measured.tookMs);
+      for (const budget of budgets) budget.charge(tookMs * messages, untilMs);
+      fromMs = clockMs();
+    };
+    for (const slot of this.#slots) {
+      slot.value = slot.read(message);
+      take(slot, slot.wantedBy);
+    }
+    const { listen, feed, evaluate } = this.#steps;
+    const charge = (step: Step): void => take(step, [step.owner.budget]);
+    this.#passEach([...listen, ...feed, ...evaluate], message, nowMs, atNs, charge);
+    this.#unmeasured = 0;
+    this.#untilMeasured = slowestMs > SLOW_MS ? 0 : STRIDE - 1;
+  }
+
+  attach(owner: FeedOwner, hook: FeedHook): void {
     this.#hooks.push({ owner, hook });
-    this.#sortHooks();
+    this.refresh();
   }
 
-  detach(owner: object): void {
-    this.#hooks = this.#hooks.filter((entry) => entry.owner !== owner);
-    this.#sortHooks();
+  detach(owner: FeedOwner): void {
+    this.#drop((entry) => entry.owner === owner);
   }
 
-  #sortHooks(): void {
-    const pick = <Key extends keyof FeedHook>(key: Key): NonNullable<FeedHook[Key]>[] =>
-      this.#hooks.flatMap(({ hook }) => hook[key] ?? []);
-    this.#phases = { before: pick("before"), listen: pick("listen"), feed: pick("feed"), evaluate: pick("evaluate") };
+  /** Nothing of the rule is left here. */
+  forget(budget: RuleBudget): void {
+    for (const { slots } of this.#freshnesses)
+      for (const [path, { wantedBy }] of slots) if (wantedBy.delete(budget) && wantedBy.size === 0) slots.delete(path);
+    this.#drop(({ owner }) => owner.budget === budget);
+  }
+
+  get isWanted(): boolean {
+    return this.#hooks.length > 0;
+  }
+
+  #drop(isDropped: (entry: { readonly owner: FeedOwner }) => boolean): void {
+    const kept = this.#hooks.filter((entry) => !isDropped(entry));
+    this.#hooks.splice(0, this.#hooks.length, ...kept);
+    this.refresh();
+  }
+
+  /** After a rule came, went, began to rest or goes on. */
+  refresh(): void {
+    const isAwake = (budget: RuleBudget): boolean => !budget.isResting;
+    const all = this.#freshnesses.flatMap(({ slots }) => [...slots.values()]);
+    this.#slots = all.filter(({ wantedBy }) => [...wantedBy].some(isAwake));
+    for (const slot of all) if (!this.#slots.includes(slot)) slot.value = undefined;
+    const hooks = this.#hooks.filter(({ owner }) => isAwake(owner.budget));
+    const stepsOf = (phase: keyof FeedHook): Step[] =>
+      hooks.flatMap(({ owner, hook }) => {
+        const run = hook[phase];
+        return run === undefined ? [] : [{ owner, run, tookMs: 0 }];
+      });
+    this.#steps = { listen: stepsOf("listen"), feed: stepsOf("feed"), evaluate: stepsOf("evaluate") };
   }
 
   forgetRhythm(): void {

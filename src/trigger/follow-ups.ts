@@ -18,13 +18,18 @@ const AT_ONCE = { holdMs: 0, clearMs: 0, coolDownMs: 0 };
 export class FollowUps {
   readonly #report: RuleReport;
   readonly #all: readonly FollowUp[];
-  #isOpen = false;
+  #isOpen: boolean;
 
-  constructor(rule: Rule, expressions: RuleExpressions, report: RuleReport) {
+  constructor(rule: Rule, expressions: RuleExpressions, report: RuleReport, isOpen: boolean) {
     this.#report = report;
+    this.#isOpen = isOpen;
     this.#all = rule.followUps.map(({ signal, key, expression }) => {
       return { signal, part: expressions.add(key, expression), edge: new Edge(AT_ONCE) };
     });
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   /** The rule has fired. */

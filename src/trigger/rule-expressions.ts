@@ -12,8 +12,9 @@ import type { RuleDeps } from "./bound-rule.ts";
 import { numbersOf } from "./detector.ts";
 import type { Truth } from "./edge.ts";
 import { compileExpression, type Expression, ExpressionProblem, type Scope } from "./expression.ts";
-import type { Feed, Freshness } from "./feed.ts";
+import type { Feed, FeedOwner, Freshness, OnMessage } from "./feed.ts";
 import type { InputSpec } from "./rule.ts";
+import type { RuleBudget } from "./rule-budget.ts";
 import type { RuleClock } from "./rule-clock.ts";
 import type { RuleReport } from "./rule-report.ts";
 import { type FieldValue, plainTypeName } from "./seams.ts";
@@ -22,22 +23,19 @@ import { type FieldValue, plainTypeName } from "./seams.ts";
 type BoundInput = { readonly feed: Feed; readonly freshness: Freshness };
 type BoundInputs = ReadonlyMap<string, BoundInput>;
 
-export class RuleExpressions {
+export class RuleExpressions implements FeedOwner {
+  readonly budget: RuleBudget;
   readonly #specs: ReadonlyMap<string, InputSpec>;
   readonly #deps: RuleDeps;
   readonly #report: RuleReport;
-  readonly #evaluate: (atNs: bigint) => void;
+  readonly #evaluate: OnMessage;
   readonly #inputs = new Map<string, BoundInput>();
   readonly #parts: BoundExpression[] = [];
 
   /** `evaluate` is called after each message that a bound expression reads, once all have been fed. */
-  constructor(
-    specs: ReadonlyMap<string, InputSpec>,
-    deps: RuleDeps,
-    report: RuleReport,
-    evaluate: (atNs: bigint) => void,
-  ) {
+  constructor(specs: ReadonlyMap<string, InputSpec>, deps: RuleDeps, report: RuleReport, evaluate: OnMessage) {
     this.#specs = specs;
+    this.budget = deps.budget;
     this.#deps = deps;
     this.#report = report;
     this.#evaluate = evaluate;
@@ -62,7 +60,8 @@ export class RuleExpressions {
     for (const { feed: former } of this.#inputs.values()) former.detach(this);
     for (const [name, { staleMs }] of names) this.#inputs.set(name, { feed, freshness: feed.freshness(staleMs) });
     for (const part of readers)
-      if (part.expression.inputs.every((name) => this.#inputs.has(name))) part.bind(this.#inputs, this.#deps.clock);
+      if (part.expression.inputs.every((name) => this.#inputs.has(name)))
+        part.bind(this.#inputs, this.#deps.clock, this);
     this.#attach();
   }
 
@@ -168,11 +167,11 @@ export class BoundExpression {
   }
 
   /** Bound whole or not at all; what it had seen before no longer counts. */
-  bind(inputs: BoundInputs, clock: RuleClock): void {
+  bind(inputs: BoundInputs, clock: RuleClock, owner: FeedOwner): void {
     this.#binding = UNBOUND;
     this.#problem = undefined;
     const [feeders, resets]: [Feeder[], (() => void)[]] = [[], []];
-    const scope = scopeOf(inputs, clock, (names, run, reset) => {
+    const scope = scopeOf(inputs, clock, owner, (names, run, reset) => {
       for (const feed of new Set([...names].map((name) => inputOf(inputs, name).feed))) feeders.push({ feed, run });
       resets.push(reset);
     });
@@ -248,19 +247,19 @@ function inputOf(inputs: BoundInputs, name: string): BoundInput {
   return input;
 }
 
-function scopeOf(inputs: BoundInputs, clock: RuleClock, onMessage: Scope["onMessage"]): Scope {
+function scopeOf(inputs: BoundInputs, clock: RuleClock, owner: FeedOwner, onMessage: Scope["onMessage"]): Scope {
   return {
     inputs: [...inputs.keys()],
     nowMs: () => clock.nowMs,
     field: (name, path) => {
       const { feed, freshness } = inputOf(inputs, name);
-      const slot = feed.slot(path, freshness);
+      const slot = feed.slot(path, freshness, owner);
       if ("problem" in slot) throw new ExpressionProblem(slot.problem, `Topic ${feed.channel.topic}.`, 0);
       return Object.assign((): FieldValue => slot.value, { cell: slot });
     },
     hasField: (name, path) => {
       const { feed, freshness } = inputOf(inputs, name);
-      return !("problem" in feed.slot(path, freshness));
+      return !("problem" in feed.slot(path, freshness, owner));
     },
     age: (name) => {
       const { feed } = inputOf(inputs, name);

@@ -1,8 +1,9 @@
 /** What a rule says: its events, and its status for a person. */
 import type { Channel } from "../model/channel.ts";
 import type { FiringValue, RuleEvent } from "../model/rule-event.ts";
-import { type Log, silentLog } from "../telemetry/log.ts";
+import type { RuleDeps } from "./bound-rule.ts";
 import type { Rule } from "./rule.ts";
+import { AT_REST, type Standing } from "./standing.ts";
 
 export type RuleStatus = {
   readonly rule: string;
@@ -16,11 +17,11 @@ export type RuleStatus = {
   readonly reason: string | undefined;
   /** What of it cannot be told, each reason once: a part that waits for its topic, a field that is NaN. */
   readonly problems: readonly string[];
+  /** Which ceiling it has reached, of firings or of cost; undefined: none. */
+  readonly throttled: string | undefined;
   readonly firings: number;
   readonly lastFiringNs: bigint | undefined;
 };
-
-export type ReportDeps = { readonly log: Log; onEvent(event: RuleEvent): void };
 
 /**
  * Counts firings and says them on. What fired of a rule that reads a `local` topic is not said: values and topic of a
@@ -28,15 +29,18 @@ export type ReportDeps = { readonly log: Log; onEvent(event: RuleEvent): void };
  */
 export class RuleReport {
   readonly #rule: Rule;
-  readonly #deps: ReportDeps;
+  readonly #deps: RuleDeps;
   readonly #unknowns = new Set<string>();
   firings = 0;
   lastFiringNs: bigint | undefined;
   #isPrivate = false;
+  /** A firing was said, and its end was not. */
+  #isHigh: boolean;
 
-  constructor(rule: Rule, deps: ReportDeps) {
+  constructor(rule: Rule, deps: RuleDeps, before: Standing = AT_REST) {
     this.#rule = rule;
     this.#deps = deps;
+    this.#isHigh = before.highs.size > 0;
   }
 
   /** The rule reads this channel from now on. */
@@ -49,6 +53,8 @@ export class RuleReport {
     const detector = condition.kind === "detector" ? condition.detector.name : undefined;
     this.firings += 1;
     this.lastFiringNs = atNs;
+    if (!this.#deps.budget.takeFiring(this.#deps.clock.nowMs)) return;
+    this.#isHigh = true;
     const what = this.#isPrivate ? { topic: "", values: {} } : { topic, values, ...(note === "" ? {} : { note }) };
     this.#deps.onEvent({ kind: "firing", rule: name, detector, atNs, ...what });
   }
@@ -56,6 +62,10 @@ export class RuleReport {
   /** `values`: what it was seen by. */
   tell(kind: Exclude<RuleEvent["kind"], "firing">, atNs: bigint, values?: Readonly<Record<string, FiringValue>>): void {
     if (this.#rule.policy.isDryRun) return; // it says nothing about the episodes of others
+    if (kind === "cleared") {
+      if (!this.#isHigh) return; // the firing was passed over
+      this.#isHigh = false;
+    }
     const isSaid = values !== undefined && !this.#isPrivate;
     this.#deps.onEvent({ kind, rule: this.#rule.name, atNs, ...(isSaid ? { values } : {}) });
   }
@@ -73,14 +83,20 @@ export class RuleReport {
     reason?: string,
     waiting: readonly string[] = [],
   ): RuleStatus {
-    const { name, place, policy, condition } = this.#rule;
-    const detector = condition.kind === "detector" ? condition.detector.name : undefined;
     const { firings, lastFiringNs } = this;
     const problems = [...waiting, ...this.#unknowns];
-    return { rule: name, place, kind: policy.kind, detector, state, boundTo, reason, problems, firings, lastFiringNs };
+    const throttled = this.#deps.budget.throttled();
+    return { ...statusOf(this.#rule), state, boundTo, reason, problems, throttled, firings, lastFiringNs };
   }
 }
 
-export function disabledStatus(rule: Rule): RuleStatus {
-  return new RuleReport(rule, { log: silentLog, onEvent: () => {} }).status("disabled", [], "switched off");
+/** Of a rule that is not at work. */
+export function disabledStatus(rule: Rule, reason = "switched off"): RuleStatus {
+  const nothing = { boundTo: [], problems: [], throttled: undefined, firings: 0, lastFiringNs: undefined };
+  return { ...statusOf(rule), ...nothing, state: "disabled", reason };
+}
+
+function statusOf({ name, place, policy, condition }: Rule) {
+  const detector = condition.kind === "detector" ? condition.detector.name : undefined;
+  return { rule: name, place, kind: policy.kind, detector };
 }

@@ -8,14 +8,17 @@
 import { assert } from "../std/assert.ts";
 import type { BoundRule, RuleDeps } from "./bound-rule.ts";
 import type { Rule } from "./rule.ts";
+import type { RuleBudget } from "./rule-budget.ts";
 import { RuleReport, type RuleStatus } from "./rule-report.ts";
 import type { Schedule } from "./schedule.ts";
+import { AT_REST, type Standing } from "./standing.ts";
 
 const SECOND_NS = 1_000_000_000n;
 const LATE_S_MAX = 60n;
 
 export class SampleRule implements BoundRule {
   readonly rule: Rule;
+  readonly budget: RuleBudget;
   readonly #cron: string;
   readonly #schedule: Schedule;
   readonly #report: RuleReport;
@@ -25,6 +28,7 @@ export class SampleRule implements BoundRule {
   constructor(rule: Rule, deps: RuleDeps) {
     assert(rule.condition.kind === "schedule", "a sample has a schedule");
     this.rule = rule;
+    this.budget = deps.budget;
     this.#cron = rule.condition.cron;
     this.#schedule = rule.condition.schedule;
     this.#report = new RuleReport(rule, deps);
@@ -32,7 +36,7 @@ export class SampleRule implements BoundRule {
 
   addChannel(): void {}
 
-  onTick(atNs: bigint): void {
+  onTick(_nowMs: number, atNs: bigint): void {
     const second = atNs / SECOND_NS;
     if (second === this.#second) return;
     const askedUntil = this.#second ?? second - 1n;
@@ -46,6 +50,12 @@ export class SampleRule implements BoundRule {
   }
 
   onLongSilence(): void {}
+
+  onRest(): void {}
+
+  standing(): Standing {
+    return AT_REST;
+  }
 
   status(): RuleStatus {
     return this.#report.status("bound", [this.#cron]);

@@ -1,61 +1,82 @@
 /**
  * The trigger: messages in, rule events out.
  *
- * Promises: pure over messages and their log time, so that live and back-test agree exactly; a message on a channel
- * that no rule looks at costs one map lookup; a detector or an expression that breaks on a message is set aside with
- * its channel and said once, never the daemon. Events come out synchronously, in the order of log time.
+ * Promises: pure over messages and their log time, so that live and back-test agree exactly (but for a rule that costs
+ * more than its ceiling, which only live is measured and throttled); a message on a channel that no rule looks at costs
+ * one map lookup; a rule that breaks on a message is switched off and said once, the others and the daemon go on.
+ * Rules may be exchanged between two messages: those that mean the same keep what they have learnt. Events come out
+ * synchronously, in the order of log time.
  */
 import type { Channel } from "../model/channel.ts";
 import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
+import { describeError } from "../std/fault.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type BoundRule, openRule } from "./bound-rule.ts";
 import { Feed } from "./feed.ts";
 import type { Rule } from "./rule.ts";
+import { RULE_LIMITS, RuleBudget, type RuleLimits } from "./rule-budget.ts";
 import { RuleClock } from "./rule-clock.ts";
 import { disabledStatus, type RuleStatus } from "./rule-report.ts";
 import type { FieldAccess } from "./seams.ts";
+import { AT_REST, type Standing } from "./standing.ts";
 
 export type { RuleStatus } from "./rule-report.ts";
 
 export type TriggerDeps = {
   readonly fields: FieldAccess;
   readonly log: Log;
+  readonly limits?: RuleLimits;
+  /** Real time in ms, to measure by what rules cost; without it they are not measured. */
+  readonly clockMs?: () => number;
   onEvent(event: RuleEvent): void;
 };
 
-export class Trigger {
-  readonly #rules: readonly Rule[];
-  readonly #deps: TriggerDeps;
-  #bound: readonly BoundRule[];
-  readonly #feeds = new Map<number, Feed>();
-  readonly #broken = new Set<number>();
-  readonly #clock: RuleClock;
+/** Costs of ticks are measured on each so many. */
+const TICK_STRIDE = 16;
 
-  private constructor(rules: readonly Rule[], deps: TriggerDeps) {
-    this.#rules = rules;
+export class Trigger {
+  readonly #deps: TriggerDeps;
+  #rules: readonly Rule[] = [];
+  #bound: readonly BoundRule[] = [];
+  readonly #brokenBy = new Map<Rule, string>();
+  readonly #channels = new Map<number, Channel>();
+  readonly #feeds = new Map<number, Feed>();
+  readonly #clock: RuleClock;
+  #ticks = 0;
+
+  private constructor(deps: TriggerDeps) {
     this.#deps = deps;
     this.#clock = new RuleClock({
       onTick: (atNs) => this.#tick(atNs),
       onLongSilence: () => this.#forgetRhythm(),
     });
-    const ruleDeps = {
-      clock: this.#clock,
-      fields: deps.fields,
-      log: deps.log,
-      feedOf: (channel: Channel) => this.#feedOf(channel),
-      onEvent: (event: RuleEvent) => deps.onEvent(event),
-    };
-    this.#bound = rules
-      .filter((rule) => rule.isEnabled && rule.condition.kind !== "none")
-      .map((rule) => openRule(rule, ruleDeps));
   }
 
   static open(rules: readonly Rule[], deps: TriggerDeps): Trigger {
-    return new Trigger(rules, deps);
+    const trigger = new Trigger(deps);
+    trigger.setRules(rules);
+    return trigger;
+  }
+
+  /**
+   * From the next message on, these rules. One that means what the rule of its name meant before goes on as if nothing
+   * had happened; a changed one begins anew, and takes over only what has fired and not cleared.
+   */
+  setRules(rules: readonly Rule[]): void {
+    const before = new Map(this.#bound.map((bound) => [bound.rule.name, bound]));
+    const working = rules.filter((rule) => rule.isEnabled && rule.condition.kind !== "none");
+    const kept = new Set(working.flatMap((rule) => keptOf(before.get(rule.name), rule) ?? []));
+    for (const bound of this.#bound) if (!kept.has(bound)) this.#drop(bound);
+    this.#rules = rules;
+    this.#bound = working.map((rule) => {
+      const former = before.get(rule.name);
+      return keptOf(former, rule) ?? this.#open(rule, former?.standing() ?? AT_REST);
+    });
   }
 
   /** Before the channel's first message. */
   addChannel(channel: Channel): void {
+    this.#channels.set(channel.id, channel);
     for (const bound of this.#bound) bound.addChannel(channel);
   }
 
@@ -65,11 +86,7 @@ export class Trigger {
     const sinceMs = this.#clock.tickTo(logTimeNs);
     if (feed === undefined) return;
     this.#clock.moveTo(sinceMs);
-    try {
-      feed.receive(bytes, this.#clock.nowMs, logTimeNs);
-    } catch (error) {
-      this.#setAside(feed, error);
-    }
+    feed.receive(bytes, this.#clock.nowMs, logTimeNs);
   }
 
   /** A gap in the connection is a silence of everything, however short. */
@@ -82,28 +99,70 @@ export class Trigger {
   }
 
   status(): RuleStatus[] {
-    return this.#rules.map(
-      (rule) => this.#bound.find((bound) => bound.rule === rule)?.status() ?? disabledStatus(rule),
-    );
+    return this.#rules.map((rule) => {
+      const bound = this.#bound.find((working) => working.rule.name === rule.name);
+      return bound === undefined
+        ? disabledStatus(rule, this.#brokenBy.get(rule))
+        : { ...bound.status(), place: rule.place };
+    });
+  }
+
+  #open(rule: Rule, before: Standing): BoundRule {
+    const { fields, log, limits = RULE_LIMITS, onEvent } = this.#deps;
+    const budget = new RuleBudget(rule.name, { limits, log, onRest: () => this.#onRest(bound) });
+    const feedOf = (channel: Channel) => this.#feedOf(channel);
+    const bound = openRule(rule, { clock: this.#clock, fields, log, budget, feedOf, onEvent }, before);
+    for (const channel of this.#channels.values()) bound.addChannel(channel);
+    return bound;
+  }
+
+  /** It has begun to rest, or goes on. */
+  #onRest(bound: BoundRule): void {
+    bound.onRest();
+    for (const feed of this.#feeds.values()) feed.refresh();
+  }
+
+  #drop(bound: BoundRule): void {
+    for (const [id, feed] of this.#feeds) {
+      feed.forget(bound.budget);
+      if (!feed.isWanted) this.#feeds.delete(id);
+    }
+  }
+
+  #break(budget: RuleBudget, error: unknown): void {
+    const bound = this.#bound.find((working) => working.budget === budget);
+    if (bound === undefined) return;
+    this.#bound = this.#bound.filter((other) => other !== bound);
+    this.#drop(bound);
+    this.#brokenBy.set(bound.rule, `it broke and is switched off: ${describeError(error)}`);
+    this.#deps.log.error("A rule broke and is switched off.", { rule: bound.rule.name, cause: error });
   }
 
   #feedOf(channel: Channel): Feed {
     const known = this.#feeds.get(channel.id);
     if (known !== undefined) return known;
-    const feed = new Feed(channel, this.#deps.fields);
+    const { fields, clockMs } = this.#deps;
+    const onBreak = ({ budget }: { readonly budget: RuleBudget }, error: unknown) => this.#break(budget, error);
+    const feed = new Feed(channel, { fields, clockMs, onBreak });
     this.#feeds.set(channel.id, feed);
     return feed;
   }
 
   #tick(atNs: bigint): void {
-    for (const feed of this.#feeds.values()) feed.age(this.#clock.nowMs);
+    const { nowMs } = this.#clock;
+    for (const feed of this.#feeds.values()) feed.age(nowMs);
+    this.#ticks += 1;
+    const clockMs = this.#ticks % TICK_STRIDE === 0 ? this.#deps.clockMs : undefined;
     for (const bound of this.#bound) {
+      if (clockMs !== undefined) bound.budget.wake(clockMs());
+      if (bound.budget.isResting) continue;
+      const fromMs = clockMs?.() ?? 0;
       try {
-        bound.onTick(atNs);
+        bound.onTick(nowMs, atNs);
       } catch (error) {
-        this.#bound = this.#bound.filter((other) => other !== bound);
-        this.#deps.log.error("A rule broke and is switched off.", { rule: bound.rule.name, cause: error });
+        this.#break(bound.budget, error);
       }
+      if (clockMs !== undefined) bound.budget.charge((clockMs() - fromMs) * TICK_STRIDE, clockMs());
     }
   }
 
@@ -111,12 +170,9 @@ export class Trigger {
     for (const feed of this.#feeds.values()) feed.forgetRhythm();
     for (const bound of this.#bound) bound.onLongSilence();
   }
+}
 
-  #setAside(feed: Feed, error: unknown): void {
-    const { id, topic } = feed.channel;
-    this.#feeds.delete(id);
-    if (this.#broken.has(id)) return;
-    this.#broken.add(id);
-    this.#deps.log.error("A rule broke on a message; its topic is no longer watched.", { topic, cause: error });
-  }
+/** The rule at work, if it means what `rule` means. */
+function keptOf(bound: BoundRule | undefined, rule: Rule): BoundRule | undefined {
+  return bound?.rule.policy.version === rule.policy.version ? bound : undefined;
 }
