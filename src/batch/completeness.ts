@@ -1,10 +1,13 @@
-/** States per topic what an episode asked for, what its files hold, and what is missing and why. */
+/** States per topic what an episode asked for, what its files hold, and what is missing and why; and of the whole, whether it is complete. */
 import type { Channel } from "../model/channel.ts";
 import type { Episode, TopicCompleteness } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import type { TopicRole } from "../model/operation.ts";
 import { SEQUENCE_SLACK } from "../ring/message-record.ts";
 import type { WindowChunk } from "../ring/window.ts";
 import { earliest, latest, msOfNs } from "../std/nanoseconds.ts";
+import { findShortfalls, type ShortfallQuestion } from "./shortfalls.ts";
+import type { StampSteps } from "./stamp-steps.ts";
 
 /**
  * A silence is a gap when it is this many times the topic's usual interval, and at least a second. Usual is what nine
@@ -19,43 +22,70 @@ type Gap = TopicCompleteness["gaps"][number];
 type Seen = { readonly timeNs: bigint; readonly channelId: number; readonly sequence: number };
 type TopicTally = {
   readonly className: string;
+  readonly role: TopicRole;
+  /** In the order of time. */
   readonly seen: Seen[];
+  readonly channelIds: Set<number>;
   hasBaseline: boolean;
   latchedCount: number;
   bytes: number;
 };
 
-/** `notRecorded`: topics that the robot has and the configuration leaves out. */
-export function computeCompleteness(
-  episode: Episode,
-  chunks: readonly WindowChunk[],
-  channels: ReadonlyMap<number, Channel>,
-  losses: readonly Loss[],
-  notRecorded: readonly string[],
-): TopicCompleteness[] {
-  const tallies = tallyTopics(chunks, channels);
-  const inWindow = losses.filter((loss) => loss.startNs <= episode.endNs && loss.endNs >= episode.startNs);
-  const lost = inWindow.map(({ topic }) => topic).filter((topic) => topic !== "" && !tallies.has(topic));
-  const recorded = [...tallies].map(([topic, tally]) => topicCompleteness(episode, topic, tally, inWindow));
-  const silent = [...new Set(lost)].map((topic) => topicCompleteness(episode, topic, blankTally(""), inWindow));
-  const absent = notRecorded.filter((topic) => !tallies.has(topic));
-  const left = absent.map((topic) => ({
-    ...topicCompleteness(episode, topic, blankTally(""), []),
-    coverage: LEFT_OUT,
-  }));
-  return [...recorded, ...silent, ...left].toSorted((a, b) => (a.topic < b.topic ? -1 : 1));
+export type CompletenessQuestion = {
+  readonly episode: Episode;
+  readonly chunks: readonly WindowChunk[];
+  readonly channels: ReadonlyMap<number, Channel>;
+  /** Rows of the loss ledger; those that touch the window count. */
+  readonly losses: readonly Loss[];
+  /** Topics that the robot has and the configuration leaves out. */
+  readonly notRecorded: readonly string[];
+  /** Topics that were to be subscribed for this episode. */
+  readonly onDemand: readonly string[];
+  readonly heavyClasses: ReadonlySet<string>;
+  /** What a topic is, by its name and type. */
+  readonly roleOf: (topic: string, schemaName: string) => TopicRole;
+  readonly stampSteps: StampSteps;
+};
+
+/** What `completeness`, `isComplete` and `shortfalls` of an episode say. */
+export type Completeness = Pick<Episode, "completeness" | "isComplete" | "shortfalls">;
+
+export function computeCompleteness(question: CompletenessQuestion): Completeness {
+  const { episode, chunks, channels, notRecorded, onDemand, roleOf } = question;
+  const tallies = tallyTopics(chunks, channels, roleOf);
+  const losses = question.losses.filter((loss) => loss.startNs <= episode.endNs && loss.endNs >= episode.startNs);
+  const unheard = [...losses.map(({ topic }) => topic), ...onDemand].filter((topic) => topic !== "");
+  const silent = [...new Set(unheard)].filter((topic) => !tallies.has(topic));
+  for (const topic of silent) tallies.set(topic, blankTally("", roleOf(topic, "")));
+  const asked = [...tallies].map(([topic, tally]) => topicCompleteness(question, topic, tally, losses));
+  const left = notRecorded
+    .filter((topic) => !tallies.has(topic))
+    .map((topic) => ({
+      ...topicCompleteness(question, topic, blankTally("", roleOf(topic, "")), []),
+      ...{ coverage: LEFT_OUT, askedPreRollMs: 0, askedPostRollMs: 0 },
+    }));
+  const completeness = [...asked, ...left].toSorted((a, b) => (a.topic < b.topic ? -1 : 1));
+  const beginnings = beginningsOf(question, tallies);
+  const shortfalls = findShortfalls({ episode, completeness, losses, ...beginnings });
+  return { completeness, isComplete: shortfalls.length === 0, shortfalls };
 }
 
 const LEFT_OUT = "not_recorded" as const;
 
-function tallyTopics(chunks: readonly WindowChunk[], channels: ReadonlyMap<number, Channel>): Map<string, TopicTally> {
+function tallyTopics(
+  chunks: readonly WindowChunk[],
+  channels: ReadonlyMap<number, Channel>,
+  roleOf: CompletenessQuestion["roleOf"],
+): Map<string, TopicTally> {
   const tallies = new Map<string, TopicTally>();
   for (const chunk of chunks)
     for (const [channelId, records] of chunk.index) {
       const channel = channels.get(channelId);
       if (channel === undefined) continue;
-      const tally = tallies.get(channel.topic) ?? blankTally(channel.className);
-      tallies.set(channel.topic, tally);
+      const { topic, className, schema } = channel;
+      const tally = tallies.get(topic) ?? blankTally(className, roleOf(topic, schema.name));
+      tallies.set(topic, tally);
+      tally.channelIds.add(channelId);
       tally.bytes += chunk.bytesByChannel.get(channelId) ?? 0;
       if (chunk.origin === "latched") tally.latchedCount += records.count;
       else
@@ -63,24 +93,24 @@ function tallyTopics(chunks: readonly WindowChunk[], channels: ReadonlyMap<numbe
           tally.seen.push({ timeNs, channelId, sequence: chunk.sequences.get(channelId)?.[index] ?? 0 });
       if (chunk.origin === "baseline") tally.hasBaseline = true;
     }
+  for (const tally of tallies.values()) tally.seen.sort((a, b) => Number(a.timeNs - b.timeNs));
   return tallies;
 }
 
-const blankTally = (className: string): TopicTally => ({
-  className,
-  seen: [],
+const blankTally = (className: string, role: TopicRole): TopicTally => ({
+  ...{ className, role, seen: [], channelIds: new Set() },
   hasBaseline: false,
   latchedCount: 0,
   bytes: 0,
 });
 
 function topicCompleteness(
-  episode: Episode,
+  { episode, onDemand, stampSteps }: CompletenessQuestion,
   topic: string,
   tally: TopicTally,
   losses: readonly Loss[],
 ): TopicCompleteness {
-  const seen = tally.seen.toSorted((a, b) => Number(a.timeNs - b.timeNs));
+  const { seen } = tally;
   const times = seen.map(({ timeNs }) => timeNs);
   // Whole chunks reach beyond the window, their baseline does not.
   const within = seen.filter(({ timeNs }) => timeNs >= episode.startNs && timeNs <= episode.endNs);
@@ -90,22 +120,55 @@ function topicCompleteness(
   const firingNs = episode.firings[0]?.atNs ?? episode.startNs;
   const lastFiringNs = episode.firings.at(-1)?.atNs ?? episode.startNs;
   const own = losses.filter((loss) => loss.topic === topic || loss.topic === "");
+  const isOnDemand = onDemand.includes(topic);
   return {
-    topic,
-    className: tally.className,
+    ...{ topic, className: tally.className, role: tally.role },
+    askedPreRollMs: isOnDemand ? 0 : atLeastZero(msOfNs(firingNs - episode.startNs)),
+    askedPostRollMs: atLeastZero(msOfNs(episode.endNs - lastFiringNs)),
     preRollMs: first === undefined ? undefined : atLeastZero(msOfNs(firingNs - latest(first, episode.startNs))),
     postRollMs: last === undefined ? undefined : atLeastZero(msOfNs(earliest(last, episode.endNs) - lastFiringNs)),
     messages: times.length + tally.latchedCount,
     bytes: tally.bytes,
+    longestGapMs: longestGapMs(times),
     dropped: countDropped(own.filter((loss) => loss.topic === topic)),
     gaps: [...own.map((loss) => lossGap(episode, loss)), ...reduced, ...(reduced.length > 0 ? [] : silences(times))],
+    clockSteps: stampSteps.of([...tally.channelIds]),
+    isOnDemand,
+    onDemandStartMs: isOnDemand && first !== undefined ? atLeastZero(msOfNs(first - firingNs)) : undefined,
     coverage: coverageOf(tally, reduced),
   };
 }
 
 function coverageOf(tally: TopicTally, reduced: readonly Gap[]): TopicCompleteness["coverage"] {
   if (reduced.length > 0) return "baseline";
-  return tally.seen.length === 0 && tally.latchedCount > 0 ? "latched" : "full";
+  if (tally.seen.length > 0) return "full";
+  return tally.latchedCount > 0 ? "latched" : "none";
+}
+
+function longestGapMs(times: readonly bigint[]): number | undefined {
+  const intervals = intervalsOf(times);
+  return intervals.length === 0 ? undefined : msOfNs(intervals.reduce(latest));
+}
+
+/** Numbers of a channel's messages count from here. */
+const FIRST_SEQUENCE = 1;
+
+/** What of the window's beginning is not there. The ledger tells everything else that light topics may lack. */
+function beginningsOf(
+  { episode, heavyClasses, onDemand }: CompletenessQuestion,
+  tallies: ReadonlyMap<string, TopicTally>,
+): Pick<ShortfallQuestion, "unrecordedMs" | "lateTopics"> {
+  const begun = [...tallies].filter(([, { seen }]) => seen.length > 0);
+  const lateness = ({ seen }: TopicTally): bigint => (seen[0]?.timeNs ?? 0n) - episode.startNs;
+  const isLate = (tally: TopicTally): boolean => lateness(tally) > silenceBound(tally.seen.map(({ timeNs }) => timeNs));
+  const isEveryLate = begun.length > 0 && begun.every(([, tally]) => isLate(tally));
+  const unrecordedNs = isEveryLate ? begun.map(([, tally]) => lateness(tally)).reduce(earliest) : 0n;
+  const lateTopics = begun
+    .filter(([topic, { className }]) => heavyClasses.has(className) && !onDemand.includes(topic))
+    .filter(([, { seen }]) => seen.length >= GAP_MESSAGES_MIN && seen[0]?.sequence !== FIRST_SEQUENCE)
+    .filter(([, tally]) => isLate(tally) && lateness(tally) > unrecordedNs + GAP_NS_MIN)
+    .map(([topic]) => topic);
+  return { unrecordedMs: msOfNs(unrecordedNs), lateTopics };
 }
 
 function countDropped(losses: readonly Loss[]): Record<string, number> {
@@ -138,13 +201,19 @@ function reducedStretches(seen: readonly Seen[]): Gap[] {
 /** Silences longer than the topic's rhythm explains; at the baseline rate there is no rhythm to judge by. */
 function silences(times: readonly bigint[]): Gap[] {
   if (times.length < GAP_MESSAGES_MIN) return [];
-  const intervals = times.slice(1).map((time, index) => time - (times[index] ?? time));
-  const usual = intervals.toSorted((a, b) => Number(a - b))[Math.floor(intervals.length * 0.9)] ?? 0n;
-  const bound = latest(usual * GAP_INTERVALS, GAP_NS_MIN);
-  return intervals.flatMap((interval, index) => {
+  const bound = silenceBound(times);
+  return intervalsOf(times).flatMap((interval, index) => {
     const startNs = times[index] ?? 0n;
     return interval > bound ? [{ startNs, endNs: startNs + interval, reason: "silence" }] : [];
   });
 }
+
+function silenceBound(times: readonly bigint[]): bigint {
+  const intervals = intervalsOf(times).toSorted((a, b) => Number(a - b));
+  return latest((intervals[Math.floor(intervals.length * 0.9)] ?? 0n) * GAP_INTERVALS, GAP_NS_MIN);
+}
+
+const intervalsOf = (times: readonly bigint[]): bigint[] =>
+  times.slice(1).map((time, index) => time - (times[index] ?? time));
 
 const atLeastZero = (value: number): number => Math.max(value, 0);

@@ -19,6 +19,7 @@ import { type ClockWords, clockMetadata, clockMetadataName } from "../model/boot
 import type { Channel } from "../model/channel.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import { type TopicRole, topicRole } from "../model/operation.ts";
 import {
   formatManifest,
   MANIFEST_NAME,
@@ -38,6 +39,7 @@ import { formatTimeNs } from "../std/wire.ts";
 import { computeCompleteness } from "./completeness.ts";
 import { episodeChannel, episodeEventChunk } from "./episode-events.ts";
 import { type DecodeMessage, makePreviews } from "./previews.ts";
+import { StampSteps } from "./stamp-steps.ts";
 
 export type EpisodeBatchesOptions = {
   /** Where the files go; it exists. */
@@ -54,6 +56,10 @@ export type EpisodeBatchesOptions = {
   readonly counters?: FileAccounting["counters"];
   /** Topics that the configuration leaves out. */
   readonly notRecorded: readonly string[];
+  /** Topics that the configuration marks as on demand. */
+  readonly onDemand?: readonly string[];
+  /** What a topic is, by its name and type; by convention unless told. */
+  readonly roleOf?: (topic: string, schemaName: string) => TopicRole;
   readonly decode: DecodeMessage;
   /** Tells key frames; unless given, no channel is taken to carry inter-coded video. */
   readonly videoFrames?: VideoFrames;
@@ -82,11 +88,11 @@ export async function writeEpisodeBatches(
   const isHeavy = (className: string): boolean => options.heavyClasses.has(className);
   const damaged: { chunkId: number; reason: string }[] = [];
   const channels = new Map(source.channels());
-  const isWanted = compileGlobs(episode.topics);
-  const isKept = ({ topic, isLocal, isLatched }: Channel) => !isLocal && (isLatched || isWanted(topic));
-  const leftTopics = new Set([...channels.values()].filter((one) => !isKept(one)).map(({ topic }) => topic));
-  const withoutLeft = (all: readonly Loss[]) => all.filter(({ topic }) => !leftTopics.has(topic));
-  const losses = withoutLeft(options.losses);
+  const keepsTopic = compileGlobs(episode.topics);
+  const isKept = ({ topic, isLocal, isLatched }: Channel) => !isLocal && (isLatched || keepsTopic(topic));
+  const known = new Map([...channels.values()].map((channel) => [channel.topic, isKept(channel)]));
+  const isAsked = (topic: string): boolean => topic === "" || (known.get(topic) ?? keepsTopic(topic));
+  const losses = options.losses.filter(({ topic }) => isAsked(topic));
   const query = {
     ...{ startNs: episode.startNs, endNs: episode.endNs, bootId: episode.bootId },
     wants: isKept,
@@ -107,13 +113,28 @@ export async function writeEpisodeBatches(
       ...counted,
     });
   };
-  const chunks = await collect(source, { ...query, onUndecodable }, options.signal, (chunkId, reason, lost) => {
-    damaged.push({ chunkId, reason });
-    losses.push(...withoutLeft(lost));
-  });
+  const stampSteps = new StampSteps();
+  const onChunk = (chunk: WindowChunk) => stampSteps.note(chunk);
+  const chunks = await collect(
+    source,
+    { ...query, onUndecodable },
+    options.signal,
+    onChunk,
+    (chunkId, reason, lost) => {
+      damaged.push({ chunkId, reason });
+      losses.push(...lost.filter(({ topic }) => isAsked(topic)));
+    },
+  );
   losses.push(...undecodable.values());
-  const completeness = computeCompleteness(episode, chunks, channels, losses, options.notRecorded);
-  const complete = { ...episode, completeness };
+  const { heavyClasses, notRecorded, onDemand = [], roleOf = topicRole } = options;
+  const complete = {
+    ...episode,
+    ...computeCompleteness({
+      ...{ episode, chunks, channels, losses, heavyClasses, roleOf, stampSteps },
+      notRecorded: notRecorded.filter(keepsTopic),
+      onDemand: onDemand.filter(compileGlobs(episode.onDemand)).filter(keepsTopic),
+    }),
+  };
   const story = episodeChannel(channels);
   channels.set(story.id, story);
   const light = chunks.filter(({ className }) => !isHeavy(className));
@@ -124,7 +145,7 @@ export async function writeEpisodeBatches(
   );
   const writer = new BatchWriter(complete, channels, episodeEventChunk(episode, story), {
     ...{ ...options, losses, unreadable: damaged.map(({ reason }) => reason) },
-    counters: (options.counters ?? []).filter(({ topic }) => !leftTopics.has(topic)),
+    counters: (options.counters ?? []).filter(({ topic }) => isAsked(topic)),
   });
   await writer.writeMcap("light", 0, light);
   for (const [index, group] of heavy.entries()) await writer.writeMcap("heavy", index + 1, group);
@@ -141,6 +162,7 @@ async function collect(
   source: ChunkSource,
   query: Omit<Parameters<typeof windowChunks>[1], "onDamaged">,
   signal: AbortSignal | undefined,
+  onChunk: (chunk: WindowChunk) => void,
   onDamaged: OnDamaged,
 ): Promise<WindowChunk[]> {
   const channels = source.channels();
@@ -157,6 +179,7 @@ async function collect(
   });
   for (const chunk of pieces) {
     chunks.push(chunk);
+    onChunk(chunk);
     await nextTurn();
     signal?.throwIfAborted();
   }

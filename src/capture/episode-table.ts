@@ -4,7 +4,8 @@
  *
  * States of a row: `open` → `sealed` (waits for its batch files) → `batched` (the files are durable, the hold is gone).
  */
-import { type Episode, type Outcome, UNSAID } from "../model/episode.ts";
+import { type Episode, type Outcome, type Remark, UNSAID, UNSAID_TOPIC } from "../model/episode.ts";
+import { TASK_TYPE_LABEL } from "../model/operation.ts";
 import { assert } from "../std/assert.ts";
 import { Fault } from "../std/fault.ts";
 import type { Db } from "../store/database.ts";
@@ -108,8 +109,13 @@ export class EpisodeTable {
 
   /** With what people changed laid over it. */
   edited(episode: Episode): Episode {
-    const sql = "SELECT edit, author, at_ns FROM episode_edit WHERE episode_id = ? ORDER BY id";
-    return this.#db.prepare(sql).safeIntegers().all(episode.id).map(parseEdit).reduce(applyEdit, episode);
+    const rows = this.#db
+      .prepare("SELECT at_ns, author, edit FROM episode_edit WHERE episode_id = ? ORDER BY id")
+      .safeIntegers()
+      .all(episode.id);
+    if (rows.length === 0) return episode;
+    const remarks = rows.map(parseRemark);
+    return remarks.reduce(applyRemark, { ...episode, remarks });
   }
 
   #fromRow(row: unknown): StoredEpisode {
@@ -118,8 +124,13 @@ export class EpisodeTable {
   }
 }
 
-function applyEdit(episode: Episode, { labels, note, outcome, author, atNs }: SignedEdit): Episode {
-  const told = { ...episode, labels: { ...episode.labels, ...labels }, note: note ?? episode.note };
+function applyRemark(episode: Episode, remark: Remark): Episode {
+  const { labels, note, outcome, author, atNs } = remark;
+  const taskType = labels[TASK_TYPE_LABEL] ?? episode.operation?.taskType ?? "";
+  const told = {
+    ...{ ...episode, labels: { ...episode.labels, ...labels }, note: note ?? episode.note },
+    operation: episode.operation === undefined ? undefined : { ...episode.operation, taskType },
+  };
   if (outcome === undefined) return told;
   const word = { kind: "operator", outcome, rule: "", atNs, values: { author } } as const;
   // Of an open episode the machine has recorded the word as its evidence already.
@@ -140,14 +151,13 @@ function parseRow(row: unknown): StoredEpisode {
   );
   const state = textOf(row, "state");
   assert(state === "open" || state === "sealed" || state === "batched", "an episode's row has a known state");
-  return { episode: { ...UNSAID, ...said }, state };
+  const completeness = said.completeness.map((topic) => ({ ...UNSAID_TOPIC, ...topic }));
+  return { episode: { ...UNSAID, ...said, completeness }, state };
 }
 
-type SignedEdit = EpisodeEdit & { readonly author: string; readonly atNs: bigint };
-
-function parseEdit(row: unknown): SignedEdit {
-  const edit: EpisodeEdit = JSON.parse(textOf(row, "edit"));
-  return { ...edit, author: textOf(row, "author"), atNs: BigInt(textOf(row, "at_ns")) };
+function parseRemark(row: unknown): Remark {
+  const { labels = {}, note, outcome }: EpisodeEdit = JSON.parse(textOf(row, "edit"));
+  return { atNs: BigInt(textOf(row, "at_ns")), author: textOf(row, "author"), labels, note, outcome };
 }
 
 function textOf(row: unknown, column: string): string {

@@ -16,7 +16,9 @@ export type JoinedRule = {
 };
 
 /** What an open episode knows of itself already as others will. */
-type Unknown = "endNs" | "segments" | "attempts" | "topics" | "isInterrupted" | "completeness";
+type Unknown =
+  | ("endNs" | "segments" | "attempts" | "topics" | "onDemand" | "isInterrupted" | "operation" | "remarks")
+  | ("completeness" | "isComplete" | "shortfalls");
 
 export type OpenEpisode = Omit<Episode, Unknown> & {
   /** The window is at most so long. */
@@ -59,6 +61,7 @@ export function toEpisode(open: OpenEpisode, endNs: bigint): Episode {
     },
     timeToRecoverMs: isSolved ? open.timeToRecoverMs : undefined,
     topics: topicsOf(open),
+    onDemand: onDemandOf(open),
     attempts: 1 + segments.filter((segment) => segment.kind === "recovery").length,
     isInterrupted: false,
     completeness: [],

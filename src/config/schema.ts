@@ -6,6 +6,7 @@
  */
 import { hostname } from "node:os";
 import { z } from "zod";
+import { TOPIC_ROLES } from "../model/operation.ts";
 import { parseDurationMs } from "../std/time-text.ts";
 
 const BYTE_UNITS: Readonly<Record<string, number>> = { B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
@@ -68,6 +69,12 @@ const assignment = z.strictObject({
     .enum(["upload", "local", "never"])
     .optional()
     .describe("local: never leaves the robot; never: not recorded"),
+  role: z
+    .enum(TOPIC_ROLES)
+    .optional()
+    .describe(
+      "what it is to who learns from it: a command, something sensed, a person's device, or context; default: by its name and type",
+    ),
 });
 
 const source = z.strictObject({
@@ -140,6 +147,21 @@ export const configSchema = z.strictObject({
       site: z.string().default("").describe("where it works; goes into every manifest"),
       embodiment: z.string().default("").describe("what kind of body: arm, mobile_base, humanoid …"),
       labels: z.record(z.string(), z.string()).default({}).describe("words of yours that go into every manifest"),
+      task_type: z.string().default("").describe("what it does here; goes into every episode's operation record"),
+      label_topics: z
+        .record(z.string(), z.string().regex(/^\/[^:]+(:[^:]+)?$/, 'not a topic such as "/task/state:type"'))
+        .default({})
+        .describe(
+          "label: topic, or topic:field (else its field data); its last text becomes that label of an episode that opens. The labels task_type and site take the place of the configured ones",
+        ),
+      software: z
+        .record(z.string(), z.string())
+        .default({})
+        .describe("name: version, of what else runs on it; goes into every episode's operation record"),
+      physics: z
+        .enum(["auto", "physical", "simulated"])
+        .default("auto")
+        .describe("whether it is a robot in the world; auto: by /clock, use_sim_time and topics of simulators"),
     })
     .prefault({}),
   sources: z.array(source).min(1).max(1, "one source for now").prefault([{}]),

@@ -1,9 +1,11 @@
 /** Which topics are recorded, and under which class: globs from the configuration, compiled once. */
+import { type TopicRole, topicRole } from "../model/operation.ts";
 import type { TopicClass, TopicPlan } from "../model/topic-class.ts";
 import { compileGlobs, type Matcher } from "../std/glob.ts";
 import { type AssignmentConfig, type Config, defaultAssignments } from "./schema.ts";
 
-export type PlanTopic = (topic: string, schemaName: string) => TopicPlan | undefined;
+export type PlannedTopic = TopicPlan & { readonly role: TopicRole };
+export type PlanTopic = (topic: string, schemaName: string) => PlannedTopic | undefined;
 
 export function compileTopicPlan(topics: Config["topics"]): PlanTopic {
   const includes = compileGlobs(topics.include);
@@ -23,6 +25,7 @@ export function compileTopicPlan(topics: Config["topics"]): PlanTopic {
       topicClass: classes.get(className) ?? light,
       isOnDemand: matching.find((entry) => entry.isOnDemand !== undefined)?.isOnDemand ?? false,
       isLocal: privacy === "local",
+      role: matching.find((entry) => entry.role !== undefined)?.role ?? topicRole(topic, schemaName),
     };
   };
 }
@@ -57,6 +60,7 @@ type CompiledAssignment = {
   readonly className: string | undefined;
   readonly isOnDemand: boolean | undefined;
   readonly privacy: AssignmentConfig["privacy"];
+  readonly role: TopicRole | undefined;
 };
 
 function compileAssignment(entry: AssignmentConfig): CompiledAssignment {
@@ -66,5 +70,6 @@ function compileAssignment(entry: AssignmentConfig): CompiledAssignment {
     className: entry.class,
     isOnDemand: entry.on_demand,
     privacy: entry.privacy,
+    role: entry.role,
   };
 }

@@ -23,7 +23,7 @@ import type { Batch } from "../model/batch.ts";
 import { type BootClock, clockWords, trueTimeNs } from "../model/boot-clock.ts";
 import { type BootAnchor, logTimeNs } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
-import { isHint, type Loss } from "../model/loss.ts";
+import { isHint } from "../model/loss.ts";
 import { BootClocks } from "../ring/boot-clocks.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
@@ -32,6 +32,7 @@ import type { FlashWear } from "../store/flash-wear.ts";
 import type { Uploader } from "../upload/uploader.ts";
 import type { IngestStatus } from "./ingest-thread.ts";
 import { assertSameRing, memoryRequest, readMemory } from "./memory-read.ts";
+import type { WriteBatchesRequest } from "./reader-thread.ts";
 import type { StorePulse, StoreStatus } from "./store-thread.ts";
 import type { Thread } from "./thread-call.ts";
 import { VERSION } from "./version.ts";
@@ -152,10 +153,11 @@ export class DaemonCommands implements Commands {
   }
 
   /** What an episode says is missing and the ledger cannot: topics left out, and a gap that goes on while it is written. */
-  async missingNow(): Promise<{ readonly notRecorded: readonly string[]; readonly openGap: Loss | undefined }> {
+  async missingNow(): Promise<Omit<WriteBatchesRequest, "episode">> {
     const { topics, connection } = await this.#parts.ingest.call<IngestStatus>("status");
     const notRecorded = topics.filter(({ mode }) => mode === "not_recorded").map(({ topic }) => topic);
-    if (connection?.kind !== "disconnected") return { notRecorded, openGap: undefined };
+    const onDemand = topics.filter(({ isOnDemand }) => isOnDemand).map(({ topic }) => topic);
+    if (connection?.kind !== "disconnected") return { notRecorded, onDemand, openGap: undefined };
     const startNs = logTimeNs(this.#anchor, connection.atNs);
     const endNs = logTimeNs(this.#anchor, systemClock.monotonicNs());
     const openGap = {
@@ -166,7 +168,7 @@ export class DaemonCommands implements Commands {
       count: undefined,
       bytes: undefined,
     } as const;
-    return { notRecorded, openGap };
+    return { notRecorded, onDemand, openGap };
   }
 
   async episodes(): Promise<EpisodesAnswer> {

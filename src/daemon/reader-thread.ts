@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { type EpisodeBatchesResult, writeEpisodeBatches } from "../batch/episode-batches.ts";
 import type { Config } from "../config/schema.ts";
-import { topicClasses } from "../config/topic-plan.ts";
+import { compileTopicPlan, topicClasses } from "../config/topic-plan.ts";
 import { ChannelReader } from "../decode/channel-reader.ts";
 import { readLosses, readTopicCounts } from "../ledger/ledger.ts";
 import type { FileAccounting } from "../model/accounting.ts";
 import { type ClockWords, clockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import { topicRole } from "../model/operation.ts";
 import { BootClocks } from "../ring/boot-clocks.ts";
 import { RingReader } from "../ring/ring-reader.ts";
 import { assert } from "../std/assert.ts";
@@ -24,6 +25,7 @@ export type ReaderThreadData = { readonly config: Config; readonly version: stri
 export type WriteBatchesRequest = {
   readonly episode: Episode;
   readonly notRecorded: readonly string[];
+  readonly onDemand: readonly string[];
   /** A gap of the connection becomes a row of the ledger when it ends; this one has not yet. */
   readonly openGap: Loss | undefined;
 };
@@ -34,6 +36,9 @@ const heavyClasses = new Set(
   [...topicClasses(config.topics).values()].filter(({ rank }) => rank > 0).map(({ name }) => name),
 );
 const decoder = new ChannelReader();
+const planTopic = compileTopicPlan(config.topics);
+const roleOf = (topic: string, schemaName: string) =>
+  planTopic(topic, schemaName)?.role ?? topicRole(topic, schemaName);
 
 function countersOf(bootId: string): FileAccounting["counters"] {
   const ring = openDatabaseForReading(join(config.ring.folder, "ring.db"));
@@ -49,13 +54,19 @@ function clockOf(journal: Db, bootId: string): ClockWords | undefined {
   return clock === undefined ? undefined : clockWords(clock);
 }
 
-async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesRequest): Promise<EpisodeBatchesResult> {
+async function writeBatches({
+  episode,
+  notRecorded,
+  onDemand,
+  openGap,
+}: WriteBatchesRequest): Promise<EpisodeBatchesResult> {
+  const { id, site, embodiment, labels } = config.robot;
   const journal = openJournal(config.ring.folder);
   using reader = RingReader.open(config.ring.folder);
   try {
     return await writeEpisodeBatches(episode, reader, {
       folder: batchFolder(config.ring.folder),
-      robot: config.robot,
+      robot: { id, site, embodiment, labels },
       lodeVersion: version,
       heavyClasses,
       clock: clockOf(journal, episode.bootId),
@@ -64,7 +75,7 @@ async function writeBatches({ episode, notRecorded, openGap }: WriteBatchesReque
         ...(openGap === undefined ? [] : [openGap]),
       ],
       counters: countersOf(episode.bootId),
-      notRecorded,
+      ...{ notRecorded, onDemand, roleOf },
       decode: decoder.decode,
       videoFrames: decoder.videoFrames,
       newId: () => uuidV7(Date.now()),

@@ -1,3 +1,4 @@
+import type { Operation, TopicRole } from "./operation.ts";
 import type { EpisodeKind, FiringValue } from "./rule-event.ts";
 
 export type Outcome = "recovered" | "failed" | "operator_took_over" | "succeeded" | "unknown";
@@ -67,6 +68,8 @@ export type Episode = {
   readonly linkedTo: EpisodeLink | undefined;
   /** Globs of what it keeps. */
   readonly topics: readonly string[];
+  /** Globs of the topics on demand that its rules asked for. */
+  readonly onDemand: readonly string[];
   /** Tries at the task within the episode, the failed one included: 1 + recovery attempts. */
   readonly attempts: number;
   readonly firings: readonly EpisodeFiring[];
@@ -75,26 +78,82 @@ export type Episode = {
   readonly note: string;
   /** The process died while it was open. */
   readonly isInterrupted: boolean;
+  /** As it was when the episode opened; undefined: older than this field, or a back-test. */
+  readonly operation: Operation | undefined;
+  /** What people said of it afterwards, laid over the rest already. */
+  readonly remarks: readonly Remark[];
   readonly completeness: readonly TopicCompleteness[];
+  /** Nothing of what was asked is missing as far as anybody knows; undefined: not looked at yet. */
+  readonly isComplete: boolean | undefined;
+  /** Why not. */
+  readonly shortfalls: readonly Shortfall[];
+};
+
+/** A person's word about an episode. */
+export type Remark = {
+  readonly atNs: bigint;
+  readonly author: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly note: string | undefined;
+  readonly outcome: Outcome | undefined;
 };
 
 /** What rows of earlier versions do not say. */
 export const UNSAID = {
   ...{ evidence: [], timeToRecoverMs: undefined, linkedTo: undefined, topics: ["**"] },
+  ...{ onDemand: ["**"], operation: undefined, remarks: [], isComplete: undefined, shortfalls: [] },
 } as const satisfies Partial<Episode>;
 
 /** Per topic of an episode: what was asked, what is there, what is missing and why. */
 export type TopicCompleteness = {
   readonly topic: string;
   readonly className: string;
+  readonly role: TopicRole;
+  /** Time before the first firing, and after the last one, that was asked for; on demand nothing before it is. */
+  readonly askedPreRollMs: number;
+  readonly askedPostRollMs: number;
   /** Time before the first firing that the data really reaches back to; undefined if the topic has no message in the window. */
   readonly preRollMs: number | undefined;
   readonly postRollMs: number | undefined;
   readonly messages: number;
   readonly bytes: number;
+  /** Between two messages that follow each other; undefined if there are not two. */
+  readonly longestGapMs: number | undefined;
   /** Messages that are missing although they were received or hinted at, by reason. */
   readonly dropped: Readonly<Record<string, number>>;
   readonly gaps: readonly { readonly startNs: bigint; readonly endNs: bigint; readonly reason: string }[];
-  /** "full", "baseline" (some stretch only at the reduced rate), "latched" (last message from before), "not_recorded". */
-  readonly coverage: "full" | "baseline" | "latched" | "not_recorded";
+  /** Where the publisher's stamps jump against the time of arrival; positive: forward. */
+  readonly clockSteps: readonly { readonly atNs: bigint; readonly stepMs: number }[];
+  /** Subscribed only while an episode is open. */
+  readonly isOnDemand: boolean;
+  /** Of a topic on demand: from the episode's first firing to its first message. */
+  readonly onDemandStartMs: number | undefined;
+  /**
+   * "full", "baseline" (some stretch only at the reduced rate), "latched" (last message from before), "none" (asked for,
+   * and nothing came), "not_recorded" (the configuration leaves it out).
+   */
+  readonly coverage: "full" | "baseline" | "latched" | "none" | "not_recorded";
+};
+
+/** What entries of earlier versions do not say. */
+export const UNSAID_TOPIC = {
+  ...{ role: "observation", askedPreRollMs: 0, askedPostRollMs: 0, longestGapMs: undefined, clockSteps: [] },
+  ...{ isOnDemand: false, onDemandStartMs: undefined },
+} as const satisfies Partial<TopicCompleteness>;
+
+/**
+ * Something of what was asked that is not there. `reason` is one of the loss ledger's, or `baseline` (a heavy topic at its
+ * reduced rate only), `pre_roll` (one that reaches less far back), `recording_began` (nothing was recorded before),
+ * `on_demand` (a topic that was asked for and gave nothing), `interrupted`.
+ */
+export type Shortfall = {
+  readonly reason: string;
+  /** Empty: every one. */
+  readonly topics: readonly string[];
+  /** Messages, where anybody knows. */
+  readonly count: number | undefined;
+  /** Only a guess, from numbers that are missing or a rate that fell. */
+  readonly isHint: boolean;
+  /** In a sentence. */
+  readonly words: string;
 };

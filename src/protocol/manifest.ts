@@ -9,7 +9,8 @@ import { z } from "zod";
 import type { FileAccounting } from "../model/accounting.ts";
 import type { BatchKind } from "../model/batch.ts";
 import type { ClockWords } from "../model/boot-clock.ts";
-import { type Episode, EVIDENCE_KINDS } from "../model/episode.ts";
+import { type Episode, EVIDENCE_KINDS, UNSAID_TOPIC } from "../model/episode.ts";
+import { TOPIC_ROLES } from "../model/operation.ts";
 import { describeError, Fault } from "../std/fault.ts";
 import { formatTimeNs, toWire } from "../std/wire.ts";
 
@@ -132,6 +133,10 @@ const gap = z
   .object({ start_time: instant, end_time: instant, reason: z.string() })
   .transform(({ start_time, end_time, reason }) => ({ startNs: start_time, endNs: end_time, reason }));
 
+const clockStep = z
+  .object({ at_time: instant, step_ms: z.number() })
+  .transform(({ at_time, step_ms }) => ({ atNs: at_time, stepMs: step_ms }));
+
 const completeness = z
   .object({
     topic: z.string(),
@@ -142,11 +147,53 @@ const completeness = z
     bytes: count,
     dropped: z.record(z.string(), count),
     gaps: z.array(gap),
-    coverage: z.enum(["full", "baseline", "latched", "not_recorded"]),
+    coverage: z.enum(["full", "baseline", "latched", "none", "not_recorded"]),
+    // Optional: manifests of earlier versions have none of these.
+    role: z.enum(TOPIC_ROLES).default(UNSAID_TOPIC.role),
+    asked_pre_roll_ms: z.number().default(0),
+    asked_post_roll_ms: z.number().default(0),
+    longest_gap_ms: z.number().optional(),
+    clock_steps: z.array(clockStep).default([]),
+    is_on_demand: z.boolean().default(false),
+    on_demand_start_ms: z.number().optional(),
   })
-  .transform(({ class_name, pre_roll_ms, post_roll_ms, ...same }) => ({
-    ...{ ...same, className: class_name, preRollMs: pre_roll_ms, postRollMs: post_roll_ms },
-  }));
+  .transform(({ class_name, pre_roll_ms, post_roll_ms, asked_pre_roll_ms, asked_post_roll_ms, ...same }) => {
+    const { longest_gap_ms, clock_steps, is_on_demand, on_demand_start_ms, ...rest } = same;
+    return {
+      ...{ ...rest, className: class_name, preRollMs: pre_roll_ms, postRollMs: post_roll_ms },
+      ...{ askedPreRollMs: asked_pre_roll_ms, askedPostRollMs: asked_post_roll_ms, longestGapMs: longest_gap_ms },
+      ...{ clockSteps: clock_steps, isOnDemand: is_on_demand, onDemandStartMs: on_demand_start_ms },
+    };
+  });
+
+const operation = z
+  .object({
+    ...{ task_type: z.string(), robot: z.string(), site: z.string(), embodiment: z.string() },
+    software: z.array(z.object({ name: z.string(), version: z.string() })),
+    physics: z
+      .object({
+        kind: z.enum(["physical", "simulated"]),
+        basis: z.enum(["configured", "signs", "presumed"]),
+        signs: z.array(z.string()),
+        is_contradicted: z.boolean(),
+      })
+      .transform(({ is_contradicted, ...same }) => ({ ...same, isContradicted: is_contradicted })),
+  })
+  .transform(({ task_type, ...same }) => ({ ...same, taskType: task_type }));
+
+const remark = z
+  .object({
+    ...{ at_time: instant, author: z.string(), labels: words },
+    ...{ note: z.string().optional(), outcome: outcome.optional() },
+  })
+  .transform(({ at_time, note, outcome: said, ...same }) => ({ ...same, atNs: at_time, note, outcome: said }));
+
+const shortfall = z
+  .object({
+    ...{ reason: z.string(), topics: z.array(z.string()), count: count.optional() },
+    ...{ is_hint: z.boolean(), words: z.string() },
+  })
+  .transform(({ is_hint, count: known, ...same }) => ({ ...same, count: known, isHint: is_hint }));
 
 const episodeFromWire = z
   .object({
@@ -163,18 +210,27 @@ const episodeFromWire = z
     time_to_recover_ms: z.number().optional(),
     linked_to: link.optional(),
     topics: z.array(z.string()).default(["**"]),
+    on_demand: z.array(z.string()).default(["**"]),
     attempts: count,
     firings: z.array(firing),
     segments: z.array(segment),
     labels: words,
     note: z.string(),
     is_interrupted: z.boolean(),
+    operation: operation.optional(),
+    remarks: z.array(remark).default([]),
     completeness: z.array(completeness),
+    is_complete: z.boolean().optional(),
+    shortfalls: z.array(shortfall).default([]),
   })
-  .transform(({ boot_id, start_time, end_time, is_interrupted, time_to_recover_ms, linked_to, ...same }) => ({
-    ...{ ...same, bootId: boot_id, startNs: start_time, endNs: end_time, isInterrupted: is_interrupted },
-    ...{ timeToRecoverMs: time_to_recover_ms, linkedTo: linked_to },
-  }));
+  .transform(({ boot_id, start_time, end_time, is_interrupted, time_to_recover_ms, linked_to, ...same }) => {
+    const { is_complete, on_demand, operation: known, ...rest } = same;
+    return {
+      onDemand: on_demand,
+      ...{ ...rest, bootId: boot_id, startNs: start_time, endNs: end_time, isInterrupted: is_interrupted },
+      ...{ timeToRecoverMs: time_to_recover_ms, linkedTo: linked_to, operation: known, isComplete: is_complete },
+    };
+  });
 
 const number = z.number();
 const byReason = z.record(z.string(), number);

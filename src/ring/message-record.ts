@@ -81,6 +81,10 @@ export function recordLogTimeNs(body: DataView, offset: number): bigint {
   return body.getBigUint64(offset + 15, true);
 }
 
+export function recordPublishTimeNs(body: DataView, offset: number): bigint {
+  return body.getBigUint64(offset + 23, true);
+}
+
 /** Of the message's bytes. */
 export function recordSizeBytes(body: DataView, offset: number): number {
   return body.getUint32(offset + 1, true) + PREFIX_BYTES - RECORD_HEADER_BYTES;
@@ -92,7 +96,7 @@ export function readRecord(body: DataView, offset: number, bootId: string): Ring
     channelId: recordChannelId(body, offset),
     sequence: recordSequence(body, offset),
     logTimeNs: recordLogTimeNs(body, offset),
-    publishTimeNs: body.getBigUint64(offset + 23, true),
+    publishTimeNs: recordPublishTimeNs(body, offset),
     bytes: new Uint8Array(body.buffer, body.byteOffset + offset + RECORD_HEADER_BYTES, recordSizeBytes(body, offset)),
     bootId,
   };

@@ -286,6 +286,12 @@ function guessRos(topics: readonly DiscoveredTopic[]): 1 | 2 {
 }
 
 function notRecorded(topic: string, schemaName: string): TopicStatus {
-  const nothing = { received: 0, lastMessageNs: undefined, publishers: undefined, silentReason: undefined };
+  const nothing = {
+    isOnDemand: false,
+    received: 0,
+    lastMessageNs: undefined,
+    publishers: undefined,
+    silentReason: undefined,
+  };
   return { topic, schemaName, mode: "not_recorded", ...nothing };
 }

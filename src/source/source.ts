@@ -60,6 +60,8 @@ export type TopicStatus = {
   readonly schemaName: string;
   /** How its messages come; `on_demand`: not asked for at present; `not_recorded`: the configuration leaves it out. */
   readonly mode: "cbor-raw" | "none" | "on_demand" | "not_recorded";
+  /** Subscribed while somebody asks for it only, whatever its mode at present. */
+  readonly isOnDemand: boolean;
   readonly received: number;
   /** Monotonic clock. */
   readonly lastMessageNs: bigint | undefined;

@@ -108,6 +108,7 @@ export class TopicSubscription {
       topic: this.topic,
       schemaName: this.schemaName,
       mode: this.#mode(),
+      isOnDemand: this.plan.isOnDemand,
       received: this.#received,
       lastMessageNs: this.#lastMessageNs,
       publishers: this.#publishers.names,
