@@ -56,6 +56,16 @@ command(program, "status", "one screen: connection, ring, capture, upload, accou
 command(program, "topics", "every topic: rate, stored, reduced, dropped, silent and why", "lode topics").action(
   (options: CommonOptions) => finish(options, async () => (await import("./topics.ts")).runTopics(options)),
 );
+command(
+  program,
+  "why",
+  "why a topic is silent, nothing is captured, nothing is uploaded; what each rule is bound to",
+  "lode why capture",
+)
+  .argument("[subject]", "a topic, capture or upload (default: both)")
+  .action((subject: string | undefined, options: CommonOptions) =>
+    finish(options, async () => (await import("./why.ts")).runWhy(subject, options)),
+  );
 command(program, "episodes", "list episodes, or show one", "lode episodes 019a3c5e")
   .argument("[id]", "an episode's id or a unique beginning of it")
   .action((id: string | undefined, options: CommonOptions) =>

@@ -107,6 +107,8 @@ type RuleSummary = {
   readonly boundTo: readonly string[];
   /** Why it is not bound. */
   readonly reason: string | undefined;
+  /** What of it cannot be told, each reason once. */
+  readonly problems: readonly string[];
   readonly firings: number;
   readonly lastFiringNs: bigint | undefined;
 };

@@ -24,6 +24,9 @@ export class DetectorRule implements BoundRule {
   readonly #report: RuleReport;
   readonly #expressions: RuleExpressions;
   readonly #followUps: FollowUps;
+  /** Topics that the detector listens to, and those that the rule names and it has no use for. */
+  readonly #heard = new Set<string>();
+  readonly #useless = new Map<string, string>();
   #atNs = 0n;
 
   constructor(rule: Rule, deps: RuleDeps, before: Standing) {
@@ -47,7 +50,11 @@ export class DetectorRule implements BoundRule {
   addChannel(channel: Channel): void {
     this.#expressions.addChannel(channel);
     const listen = this.#detector.bind(channel);
-    if (listen === undefined) return;
+    if (listen === undefined) {
+      this.#useless.set(channel.topic, channel.schema.name);
+      return;
+    }
+    this.#heard.add(channel.topic);
     this.#report.noteInput(channel);
     const feed = this.#deps.feedOf(channel);
     feed.attach(this, {
@@ -82,8 +89,20 @@ export class DetectorRule implements BoundRule {
 
   status(): RuleStatus {
     const boundTo = this.#detector.describe();
-    const [state, reason] = boundTo.length > 0 ? (["bound"] as const) : (["waiting", `needs ${this.#needs}`] as const);
+    const [state, reason] = boundTo.length > 0 ? (["bound"] as const) : (["waiting", this.#whyWaiting()] as const);
     return this.#report.status(state, boundTo, reason, this.#expressions.waiting());
+  }
+
+  #whyWaiting(): string {
+    const needs = `needs ${this.#needs}`;
+    const named = [...this.rule.inputs].flatMap(([role, { topic }]) => {
+      if (topic === undefined || this.#heard.has(topic)) return [];
+      const type = this.#useless.get(topic);
+      return [`${role}: ${topic} ${type === undefined ? "is not there yet" : `is a ${type}, which it has no use for`}`];
+    });
+    const heard =
+      this.#heard.size === 0 ? [] : [`hears ${listed([...this.#heard])} and found nothing to watch there yet`];
+    return [...named, ...heard, needs].join("; ");
   }
 
   #watch(topic: string, name: string): Subject {
@@ -107,4 +126,11 @@ export class DetectorRule implements BoundRule {
 
 function keyOf({ topic, name }: { readonly topic: string; readonly name: string }): string {
   return JSON.stringify([topic, name]);
+}
+
+const NAMES_MAX = 3;
+
+function listed(names: readonly string[]): string {
+  const more = names.length - NAMES_MAX;
+  return `${names.slice(0, NAMES_MAX).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
