@@ -445,3 +445,21 @@ test("every file says what was lost around it and where its topics' messages are
   expect(imu?.dropped).toEqual({ sequence_gap: 3 });
   expect(imu?.gaps.map(({ reason }) => reason)).toEqual(["sequence_gap", "rate_drop"]);
 });
+
+test("an episode keeps the topics that its rules name, and latched ones; of others it says nothing", async () => {
+  using small = recordedRig();
+  const losses = [IMU, JOINTS].map(({ topic }) => ({
+    ...{ topic, reason: "queue_full" as const, bootId: "boot-1", startNs: at(8), endNs: at(9), count: 3, bytes: 300 },
+  }));
+  const options = { losses, notRecorded: ["/joint_raw", "/camera/depth"] };
+  const { batches, episode } = await write(small, options, { ...EPISODE, topics: ["/joint_*"] });
+  expect(batches.map(({ kind }) => kind)).toEqual(["light", "meta"]);
+  expect(episode.completeness.map(({ topic }) => topic)).toEqual(["/joint_raw", "/joint_states", "/tf_static"]);
+  const light = batches.find(({ kind }) => kind === "light")?.path ?? "";
+  const { channels } = readMcapBySpec(light);
+  expect([...channels.values()].map(({ topic }) => topic).sort()).toEqual([
+    "/joint_states",
+    "/lode/episode",
+    "/tf_static",
+  ]);
+});
