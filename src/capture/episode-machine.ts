@@ -17,7 +17,7 @@
  *   waits `recoveryTimeoutMs` since the last firing or attempt, or that sees the robot give up, decides `failed`; a
  *   person decides at once. Every decision is kept with its evidence.
  * - A span (a task) is pending until its own end, whatever fails and is decided meanwhile: its success (`recovered`)
- *   decides `succeeded`; an end alone leaves the outcome of what failed in it, or `unknown`.
+ *   decides `succeeded`, its failure (`gave_up`) `failed`; an end alone leaves the outcome of what failed in it, or `unknown`.
  * - The episode closes one post-roll after the deciding moment, and one after the last firing or clearing.
  * - Two rules may report the same physical attempt: recovery n starts when any one rule has reported n of them.
  *   Rules without `recovered_when` report none; there a firing again after clearing says that the robot tried in
@@ -182,7 +182,7 @@ function settle(
     case "recovered":
       return recover(open, input);
     case "gave_up":
-      return findRule(open, input.rule)?.isPending === true ? decide(open, evidence("gave_up", "failed", input)) : open;
+      return giveUp(open, input);
     case "took_over":
       return isTroubled(open) ? decide(open, evidence("took_over", "operator_took_over", input)) : open;
     case "outcome": {
@@ -351,7 +351,10 @@ function attempt(open: OpenEpisode, rule: string, atNs: bigint): OpenEpisode {
 
 function recover(open: OpenEpisode, event: Witness): OpenEpisode {
   const joined = findRule(open, event.rule);
-  if (joined?.policy.kind === "span") return succeed(open, joined, event);
+  if (joined?.policy.kind === "span") {
+    const outcome = open.outcome === "operator_took_over" ? open.outcome : "succeeded";
+    return endSpan(open, joined, evidence("end_seen", outcome, event));
+  }
   if (joined?.isPending !== true) return open;
   const rules = open.rules.map((other) =>
     other.policy.recoversWhen === "cleared" && other.policy.kind === "failure" ? { ...other, isPending: false } : other,
@@ -359,11 +362,16 @@ function recover(open: OpenEpisode, event: Witness): OpenEpisode {
   return resolve({ ...open, rules }, evidence("recovery_seen", "recovered", event));
 }
 
-/** A task that succeeded has overcome what failed in it; its success may be seen a little after its end. */
-function succeed(open: OpenEpisode, span: JoinedRule, event: Witness): OpenEpisode {
+function giveUp(open: OpenEpisode, event: Witness): OpenEpisode {
+  const joined = findRule(open, event.rule);
+  if (joined?.policy.kind === "span") return endSpan(open, joined, evidence("end_seen", "failed", event));
+  return joined?.isPending === true ? decide(open, evidence("gave_up", "failed", event)) : open;
+}
+
+/** With a task what failed in it is decided. How it went may be seen a little after its end. */
+function endSpan(open: OpenEpisode, span: JoinedRule, said: OutcomeEvidence): OpenEpisode {
   if (!span.isPending && open.outcome !== "unknown") return open;
-  const outcome = open.outcome === "operator_took_over" ? open.outcome : "succeeded";
-  return decide(replaceRule(open, { ...span, isPending: false }), evidence("end_seen", outcome, event));
+  return decide(replaceRule(open, { ...span, isPending: false }), said);
 }
 
 /** One rule knows how it ended; the last failure to know decides, and a task's end when no failure waits. */

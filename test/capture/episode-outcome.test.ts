@@ -103,6 +103,12 @@ const CASES: readonly Case[] = [
     evidence: ["end_seen task 160"],
   },
   {
+    name: "a task's failure",
+    inputs: [firing("task", 100), firing("drop", 110), event("gave_up", "task", 160)],
+    outcome: "failed",
+    evidence: ["end_seen task 160"],
+  },
+  {
     name: "a task that only ended",
     inputs: [firing("task", 100), event("cleared", "task", 160)],
     outcome: "unknown",
