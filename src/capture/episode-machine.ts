@@ -17,7 +17,8 @@
  *   waits `recoveryTimeoutMs` since the last firing or attempt, or that sees the robot give up, decides `failed`; a
  *   person decides at once. Every decision is kept with its evidence.
  * - A span (a task) is pending until its own end, whatever fails and is decided meanwhile: its success (`recovered`)
- *   decides `succeeded`, its failure (`gave_up`) `failed`; an end alone leaves the outcome of what failed in it, or `unknown`.
+ *   decides `succeeded`, its failure (`gave_up`) `failed`; an end alone leaves the outcome of what failed in it, or
+ *   `unknown`.
  * - The episode closes one post-roll after the deciding moment, and one after the last firing or clearing.
  * - Two rules may report the same physical attempt: recovery n starts when any one rule has reported n of them.
  *   Rules without `recovered_when` report none; there a firing again after clearing says that the robot tried in

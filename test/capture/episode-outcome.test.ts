@@ -104,9 +104,9 @@ const CASES: readonly Case[] = [
   },
   {
     name: "a task's failure",
-    inputs: [firing("task", 100), firing("drop", 110), event("gave_up", "task", 160)],
+    inputs: [firing("task", 100), firing("drop", 110), event("gave_up", "task", 130)],
     outcome: "failed",
-    evidence: ["end_seen task 160"],
+    evidence: ["end_seen task 130"],
   },
   {
     name: "a task that only ended",
