@@ -7,7 +7,8 @@
  * end being the last instant the ring has.
  */
 import type { Episode } from "../model/episode.ts";
-import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
+import { type Operation, TASK_TYPE_LABEL } from "../model/operation.ts";
+import type { CapturePolicy, EpisodeKind, RuleEvent } from "../model/rule-event.ts";
 import { assert } from "../std/assert.ts";
 import { failpoint } from "../std/failpoint.ts";
 import { describeError } from "../std/fault.ts";
@@ -51,9 +52,18 @@ export type CaptureDeps = {
    */
   readonly lastStoredNs: (bootId: string) => bigint | undefined;
   readonly onDemand: (globs: readonly string[]) => void;
+  /** What an episode that opens now is part of, and the labels that the robot gives it. */
+  readonly surroundings?: () => Surroundings;
+  /**
+   * In the transaction that seals an episode, once; and in the one in which a person changes the outcome of a sealed
+   * one, as it was (`sign` −1) and as it is.
+   */
+  readonly count?: (episode: Episode, kindOf: (rule: string) => EpisodeKind | undefined, sign: 1 | -1) => void;
   /** The window's chunks are durable, or known to be lost: its batch files can be written. Again after a restart. */
   readonly onSealed: (episode: Episode) => void;
 };
+
+export type Surroundings = { readonly operation: Operation; readonly labels: Readonly<Record<string, string>> };
 
 /**
  * The machine's clock runs this far behind: events cross a thread and chunks close after up to 0.7 s, and an
@@ -89,6 +99,8 @@ export class Capture {
   #unrecorded: MachineCommand[] = [];
   #isJournalRefusing = false;
   #ignoredFirings = 0;
+  /** Of the open episode, as they were when it opened. */
+  #surroundings: Surroundings | undefined;
 
   private constructor(db: Db, deps: CaptureDeps) {
     this.#db = db;
@@ -140,7 +152,8 @@ export class Capture {
   }
 
   openEpisode(): Episode | undefined {
-    return openEpisodeOf(this.#state);
+    const open = openEpisodeOf(this.#state);
+    return open === undefined ? undefined : surround(open, this.#surroundings);
   }
 
   get ignoredFirings(): number {
@@ -167,21 +180,39 @@ export class Capture {
 
   /** A person's word; the outcome of an open episode is decided by it. */
   annotate(id: string, edit: EpisodeEdit, author: string, atNs: bigint): StoredEpisode {
-    const { episode } = this.#table.find(id);
-    this.#table.edit(episode.id, edit, author, atNs);
+    const { episode, state } = this.#table.find(id);
+    this.#db
+      .transaction(() => {
+        this.#table.edit(episode.id, edit, author, atNs);
+        if (state === "open") return;
+        this.#count(episode, -1);
+        this.#count(this.#table.find(episode.id).episode, 1);
+      })
+      .immediate();
     if (edit.outcome !== undefined && this.openEpisode()?.id === episode.id)
       this.#step({ kind: "outcome", atNs, outcome: edit.outcome });
     return this.#table.find(episode.id);
   }
 
   #step(input: MachineInput): void {
-    const { state, commands } = stepMachine(this.#state, input, this.#context);
+    const { state, commands: decided } = stepMachine(this.#state, input, this.#context);
     this.#state = state;
+    const commands = decided.map((command) => this.#surrounded(command));
     this.#unrecorded.push(...commands);
     // A topic that is not subscribed yet is lost for every millisecond of the commit.
     for (const command of commands) if (command.kind === "on_demand") this.#deps.onDemand(command.globs);
     this.#recordAll();
     for (const command of commands) this.#enact(command);
+  }
+
+  #surrounded(command: MachineCommand): MachineCommand {
+    if (command.kind === "opened") this.#surroundings = this.#deps.surroundings?.();
+    if (command.kind !== "opened" && command.kind !== "changed" && command.kind !== "closed") return command;
+    return { ...command, episode: surround(command.episode, this.#surroundings) };
+  }
+
+  #count(episode: Episode, sign: 1 | -1): void {
+    this.#deps.count?.(episode, (rule) => this.#policies.get(rule)?.kind, sign);
   }
 
   /** On a full disk the rows are owed: the machine and the ring's holds go on, and every step tries again. */
@@ -211,6 +242,7 @@ export class Capture {
     this.#table.write(command.episode, "sealed");
     failpoint("capture.sealing");
     this.#table.hold(command.episode.id, command.episode.startNs, command.episode.endNs);
+    this.#count(command.episode, 1);
   }
 
   /** The other half: words to the ring, the source and the log. */
@@ -265,7 +297,7 @@ export class Capture {
     for (const { state, episode } of this.#table.unfinished()) {
       const sealed =
         state === "open" ? interrupt(episode, this.#deps.lastStoredNs(episode.bootId) ?? episode.endNs) : episode;
-      this.#record({ kind: "closed", episode: sealed });
+      if (state === "open") this.#db.transaction(() => this.#record({ kind: "closed", episode: sealed })).immediate();
       this.#deps.ring.hold(sealed.id, sealed.startNs, sealed.endNs, sealed.bootId);
       this.#settling.push(sealed);
       if (state === "open")
@@ -285,6 +317,14 @@ export class Capture {
     assert(policy !== undefined, `rule "${rule}" fired without a policy`);
     return policy;
   }
+}
+
+/** The rules' labels, and what the episode's own say of the task, come before what the robot says. */
+function surround(episode: Episode, surroundings: Surroundings | undefined): Episode {
+  if (surroundings === undefined) return episode;
+  const labels = { ...surroundings.labels, ...episode.labels };
+  const taskType = labels[TASK_TYPE_LABEL] ?? surroundings.operation.taskType;
+  return { ...episode, labels, operation: { ...surroundings.operation, taskType } };
 }
 
 /** Of an episode's `changed` only the last says something. */

@@ -13,6 +13,7 @@ import { Definitions } from "../decode/definitions.ts";
 import type { Channel } from "../model/channel.ts";
 import { type BootAnchor, logTimeNs } from "../model/chunk.ts";
 import type { RuleEvent } from "../model/rule-event.ts";
+import type { TopicPlan } from "../model/topic-class.ts";
 import { BufferPool } from "../ring/buffer-pool.ts";
 import { ChunkBuilder } from "../ring/chunk-builder.ts";
 import { RosbridgeSource } from "../source/rosbridge-source.ts";
@@ -24,10 +25,12 @@ import { openLog } from "../telemetry/log.ts";
 import { type RuleStatus, Trigger } from "../trigger/trigger.ts";
 import { Ingest } from "./ingest.ts";
 import { LoopDelay, type LoopDelayStatus } from "./loop-delay.ts";
+import { MotionMeter } from "./motion-meter.ts";
 import { OnDemand } from "./on-demand.ts";
 import { type IngestToStore, type StoreToIngest, transferOf } from "./ports.ts";
 import { RateMeter, type TopicRate } from "./rate-meter.ts";
 import { RateWatch } from "./rate-watch.ts";
+import { RobotWords } from "./robot-words.ts";
 import { parseRuleFiles, type RuleFile } from "./rule-files.ts";
 import { serveCalls } from "./thread-call.ts";
 
@@ -71,7 +74,9 @@ const registry = ChannelRegistry.open(channels, freeChannelIds);
 const definitions = Definitions.open({ folders: config.topics.msg_folders });
 const reader = new ChannelReader();
 const pool = new BufferPool(config.ring.in_flight_bytes_max);
-const planTopic = compileTopicPlan(config.topics);
+const topicPlan = compileTopicPlan(config.topics);
+const words = new RobotWords(config.robot.label_topics, reader.fieldAccess);
+const motion = new MotionMeter(reader.fieldAccess);
 const stopping = new AbortController();
 
 const send = (note: IngestToStore, transfer: ArrayBuffer[] = []) => storePort.postMessage(note, transfer);
@@ -85,6 +90,11 @@ const builder = new ChunkBuilder({
     send({ kind: "loss", loss: { topic: ingest.topicOf(channelId), reason, count, bytes, startNs, endNs } }),
 });
 
+function planTopic(topic: string, schemaName: string): TopicPlan | undefined {
+  words.noteTopic(topic, schemaName);
+  return topicPlan(topic, schemaName);
+}
+
 /** What the trigger said of the message at hand; sent when it has returned, so that a failure there is not a rule's. */
 const events: RuleEvent[] = [];
 
@@ -95,10 +105,17 @@ function deliverEvents(): void {
     if (event.kind === "firing") {
       onDemand.onFiring(onDemandOf(event.rule));
       subscribeOnDemand();
+      tellSaid();
       builder.flushAll();
     }
     send({ kind: "event", event });
   }
+}
+
+/** An episode opens with what was said before its firing. */
+function tellSaid(): void {
+  const said = words.take();
+  if (said !== undefined) send({ kind: "said", said });
 }
 
 const onDemand = new OnDemand();
@@ -116,6 +133,7 @@ const rules = parseRuleFiles(ruleFiles, config.rules.disable);
 const trigger = Trigger.open(rules, { fields: reader.fieldAccess, log, onEvent: (event) => events.push(event) });
 const ingest = new Ingest({
   ...{ anchor, registry, definitions, reader, builder, trigger, log, planTopic, send, deliverEvents },
+  listenersOf: (channel) => [...words.listenersOf(channel), ...motion.listenersOf(channel)],
   recordedUntilNs,
 });
 
@@ -148,12 +166,37 @@ const loopDelay = new LoopDelay();
 const meter = new RateMeter(() => ingest.traffic());
 const watch = new RateWatch();
 let watchedConnection: ConnectionState | undefined;
+let meteredMs = performance.now();
 const meterTimer = setInterval(() => {
-  meter.step(performance.now());
+  const passedMs = performance.now() - meteredMs;
+  meteredMs += passedMs;
+  meter.step(meteredMs);
+  tellTimes(passedMs);
+  tellSaid();
+  void askRobot();
   const isUndisturbed = ingest.connection === watchedConnection && watchedConnection?.kind === "connected";
   watchedConnection = ingest.connection;
   for (const loss of watch.step(nowNs(), ingest.traffic(), isUndisturbed)) send({ kind: "loss", loss });
 }, METER_MS);
+
+function tellTimes(passedMs: number): void {
+  const { isWatched, hasMoved } = motion.take();
+  const connectedMs = ingest.connection?.kind === "connected" ? passedMs : 0;
+  const times = { connectedMs, watchedMs: isWatched ? passedMs : 0, movingMs: hasMoved ? passedMs : 0 };
+  if (connectedMs + times.watchedMs > 0) send({ kind: "times", ...times });
+}
+
+let askedConnection: ConnectionState | undefined;
+
+/** Once a connection, when it is known which ROS there is. */
+async function askRobot(): Promise<void> {
+  const { ros, connection } = ingest;
+  if (ros === undefined || connection?.kind !== "connected" || connection === askedConnection) return;
+  askedConnection = connection;
+  if (sourceConfig?.bridge !== "ros2-web-bridge")
+    await words.ask(ros, (service, type, args) => source.callService(service, type, args));
+}
+
 /** All chunks close together and are committed together: nothing waits twice, and a commit's pages serve them all. */
 function flush(): bigint {
   builder.flushAll();

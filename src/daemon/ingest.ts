@@ -24,6 +24,7 @@ import { Fault } from "../std/fault.ts";
 import { earliest } from "../std/nanoseconds.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Trigger } from "../trigger/trigger.ts";
+import type { MessageListener } from "./message-listener.ts";
 import type { IngestToStore } from "./ports.ts";
 
 export type IngestDeps = {
@@ -35,6 +36,8 @@ export type IngestDeps = {
   readonly trigger: Trigger;
   readonly log: Log;
   planTopic(topic: string, schemaName: string): TopicPlan | undefined;
+  /** Who looks at a channel's messages beside the rules. */
+  listenersOf?(channel: Channel): readonly MessageListener[];
   /** To the store thread. */
   send(note: IngestToStore): void;
   /** Sends on what the trigger said of the last message. */
@@ -60,6 +63,7 @@ type Lane = {
   readonly stampOf: StampReader | undefined;
   readonly sequenceOf: SequenceReader | undefined;
   readonly frameOf: FrameReader | undefined;
+  readonly listeners: readonly MessageListener[];
 };
 type JsonLane = Lane & { readonly encode: (json: unknown) => { readonly bytes: Uint8Array; readonly nulls: number } };
 
@@ -202,6 +206,11 @@ export class Ingest implements SourceSink {
     return this.#connection;
   }
 
+  /** As the bridge's topics say it; undefined before the first. */
+  get ros(): 1 | 2 | undefined {
+    return this.#topics.at(-1)?.announcement.ros;
+  }
+
   topicOf(channelId: number): string {
     return this.#topicsByChannel.get(channelId) ?? "";
   }
@@ -227,6 +236,7 @@ export class Ingest implements SourceSink {
     this.#deps.builder.append(lane.channel.id, atNs, stampNs > 0n ? stampNs : atNs, bytes, BASELINE_OF_FRAME[frame]);
     if (lane.sequenceOf !== undefined) this.#watchSequence(topic, lane.sequenceOf(bytes), atNs);
     if (frame === "key") this.#deps.send({ kind: "key_frame", channelId: lane.channel.id, atNs });
+    for (const listen of lane.listeners) listen(bytes, atNs);
     this.#deps.trigger.onMessage(lane.channel, bytes, atNs);
     this.#deps.deliverEvents();
   }
@@ -248,7 +258,7 @@ export class Ingest implements SourceSink {
     const { reader } = this.#deps;
     const parsed = reader.parse(topic.schema);
     if ("problem" in parsed) this.#noteUndecodable(topic, parsed.problem);
-    return { channel, ...readersOf(reader, channel) };
+    return { channel, ...this.#readersOf(channel) };
   }
 
   #openJsonLane(topic: OpenTopic): JsonLane {
@@ -261,12 +271,12 @@ export class Ingest implements SourceSink {
       const channel = this.#declare(topic, { name: topic.schema.name, encoding: "", text: "" }, "msgpack");
       return {
         channel,
-        ...readersOf(reader, channel),
+        ...this.#readersOf(channel),
         encode: (message) => ({ bytes: packMessage(message), nulls: 0 }),
       };
     }
     const channel = this.#declare(topic, topic.schema, encoding);
-    return { channel, ...readersOf(reader, channel), encode };
+    return { channel, ...this.#readersOf(channel), encode };
   }
 
   #noteUndecodable(topic: OpenTopic, problem: string): void {
@@ -276,6 +286,12 @@ export class Ingest implements SourceSink {
       type: topic.schema.name,
       problem,
     });
+  }
+
+  #readersOf(channel: Channel): Omit<Lane, "channel"> {
+    const { reader, listenersOf } = this.#deps;
+    const [stampOf, sequenceOf] = [reader.stamp(channel), reader.sequence(channel)];
+    return { stampOf, sequenceOf, frameOf: reader.videoFrames(channel), listeners: listenersOf?.(channel) ?? [] };
   }
 
   #declare(topic: OpenTopic, schema: Schema, messageEncoding: Channel["messageEncoding"]): Channel {
@@ -294,11 +310,6 @@ export class Ingest implements SourceSink {
     this.#deps.trigger.addChannel(channel);
     return channel;
   }
-}
-
-function readersOf(reader: ChannelReader, channel: Channel): Omit<Lane, "channel"> {
-  const [stampOf, sequenceOf] = [reader.stamp(channel), reader.sequence(channel)];
-  return { stampOf, sequenceOf, frameOf: reader.videoFrames(channel) };
 }
 
 function wireEncoding({ announcement }: OpenTopic): "ros1" | "cdr" {

@@ -4,6 +4,7 @@ import type { RawChunk } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
 import type { RuleEvent } from "../model/rule-event.ts";
+import type { Said } from "./robot-words.ts";
 
 export type IngestToStore =
   /** Always before the first chunk that refers to it. */
@@ -14,6 +15,10 @@ export type IngestToStore =
   | { readonly kind: "key_frame"; readonly channelId: number; readonly atNs: bigint }
   | { readonly kind: "event"; readonly event: RuleEvent }
   | { readonly kind: "loss"; readonly loss: Loss }
+  /** What the robot says of itself, whenever it changes. */
+  | { readonly kind: "said"; readonly said: Said }
+  /** Since the last such note: the bridge was there, something told about motion, the robot moved. */
+  | { readonly kind: "times"; readonly connectedMs: number; readonly watchedMs: number; readonly movingMs: number }
   /** Everything received until then has been sent: a commit now makes it durable. */
   | { readonly kind: "flushed"; readonly atNs: bigint }
   /** Nothing follows. */

@@ -11,6 +11,7 @@ import type { EpisodeEdit } from "../capture/episode-table.ts";
 import type { Config } from "../config/schema.ts";
 import { topicClasses } from "../config/topic-plan.ts";
 import { Ledger } from "../ledger/ledger.ts";
+import { OperatingHours } from "../ledger/operating-hours.ts";
 import { type SplitCounts, sumCounts, type TopicCounts } from "../model/accounting.ts";
 import type { Batch } from "../model/batch.ts";
 import type { Channel } from "../model/channel.ts";
@@ -29,7 +30,9 @@ import { waitMs } from "../std/wait.ts";
 import { openLog } from "../telemetry/log.ts";
 import { batchFolder, openJournal } from "./journal.ts";
 import type { MemoryQuery } from "./memory-read.ts";
+import { describeOperation, siteOf } from "./operation.ts";
 import { type IngestToStore, type StoreNote, type StoreToIngest, transferOf } from "./ports.ts";
+import { NOTHING_SAID } from "./robot-words.ts";
 import { serveCalls } from "./thread-call.ts";
 
 export type OpenedStore = {
@@ -68,6 +71,8 @@ export type StoreThreadData = {
 const STEP_BUDGET_MS = 20;
 const TICK_MS = 50;
 const END_DEADLINE_MS = 5000;
+/** A power cut costs so much of the operating hours. */
+const HOURS_SAVE_MS = 60_000;
 const STATUS_LOSSES_MAX = 100;
 const EVER_NS = 2n ** 63n - 1n;
 /** What ingest sent is a moment away, or behind the buffers that a slow disk takes seconds for. */
@@ -99,9 +104,18 @@ const ring = Ring.open(
 );
 const batches = BatchStore.open(journal, batchFolder(folder), log);
 batches.reconcile();
+/** What the robot says of itself. */
+let said = NOTHING_SAID;
+const hours = new OperatingHours(
+  journal,
+  { robot: config.robot.id, site: config.robot.site },
+  { bootId: anchor.bootId, log },
+);
 const capture = Capture.open(journal, policies, {
   ring,
   log,
+  surroundings: () => ({ operation: describeOperation(config.robot, said), labels: said.labels }),
+  count: (...episode) => hours.countEpisode(...episode),
   bootId: anchor.bootId,
   newId: (atNs) => uuidV7(Number(atNs / 1_000_000n)),
   lastStoredNs: (bootId) => ring.lastStoredNs(bootId),
@@ -139,6 +153,13 @@ ingestPort.on("message", (note: IngestToStore) => {
       return commit();
     case "loss":
       return ledger.drop(note.loss);
+    case "said":
+      said = note.said;
+      return hours.moveTo(siteOf(config.robot, said.labels));
+    case "times":
+      hours.addTime("connected_ms", note.connectedMs);
+      hours.addTime("watched_ms", note.watchedMs);
+      return hours.addTime("moving_ms", note.movingMs);
     case "flushed":
       arrivedNs = note.atNs;
       return commit();
@@ -178,7 +199,19 @@ function commit(): void {
   lastCommitMs = performance.now();
 }
 
+let [hoursMs, savedMs] = [performance.now(), performance.now()];
+
+function countHours(isEnding = false): void {
+  const nowMs = performance.now();
+  hours.addTime("on_ms", nowMs - hoursMs);
+  hoursMs = nowMs;
+  if (nowMs - savedMs < HOURS_SAVE_MS && !isEnding) return;
+  savedMs = nowMs;
+  hours.save();
+}
+
 function tick(): void {
+  countHours();
   capture.tick(nowNs(), arrivedNs);
   ring.step(STEP_BUDGET_MS);
   // A silent ingest thread must not keep from the disk what it sent before.
@@ -229,6 +262,7 @@ serveCalls(parentPort, {
   },
   readMemory: ({ startNs, endNs, keys }: MemoryQuery & { readonly keys: readonly string[] }) =>
     ring.readMemory(keys, startNs, endNs, MEMORY_BYTES_PER_CALL),
+  saveHours: () => countHours(true),
   annotate: ({ id, edit, author }: { id: string; edit: EpisodeEdit; author: string }) => {
     capture.annotate(id, edit, author, nowNs());
   },
@@ -254,6 +288,7 @@ serveCalls(parentPort, {
     await ended.promise;
     clearTimeout(deadline);
     clearInterval(timer);
+    countHours(true);
     commit();
     ring[Symbol.dispose]();
     journal.close();
