@@ -95,6 +95,7 @@ function ringSource(
 }
 
 const BATCH_BYTES = 1 << 19;
+const BATCH_MESSAGES = 256;
 
 async function* readRing(
   reader: RingReader,
@@ -108,7 +109,7 @@ async function* readRing(
     if (channelIndex === undefined) continue;
     batch.push({ channelIndex, logTimeNs, publishTimeNs, bytes });
     batchBytes += bytes.length;
-    if (batchBytes < BATCH_BYTES) continue;
+    if (batchBytes < BATCH_BYTES && batch.length < BATCH_MESSAGES) continue;
     yield batch;
     [batch, batchBytes] = [[], 0];
   }

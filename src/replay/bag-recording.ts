@@ -2,9 +2,9 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { Bag } from "@foxglove/rosbag";
 import { Fault } from "../std/fault.ts";
-import { type ChunkPlace, chunksInOrder, unpackChunk } from "./chunk-order.ts";
+import { type ChunkMessages, type ChunkPlace, chunksInOrder, sortOffsets, unpackChunk } from "./chunk-order.ts";
 import { isLatchedQos } from "./latched-qos.ts";
-import { nothingToServe, type RecordedMessage, type Recording, readings } from "./recording.ts";
+import { nothingToServe, type Recording, readings } from "./recording.ts";
 
 const NS_PER_S = 1_000_000_000n;
 
@@ -95,23 +95,30 @@ const FIELD = {
 };
 const MESSAGE = 0x02;
 
-function readMessages(body: Uint8Array, indexByConnection: ReadonlyMap<number, number>): RecordedMessage[] {
+function readMessages(body: Uint8Array, indexByConnection: ReadonlyMap<number, number>): ChunkMessages {
   const view = viewOf(body);
-  const messages: RecordedMessage[] = [];
-  for (let offset = 0; offset < body.length; ) {
-    const { headerEnd, bytesEnd } = recordAt(view, offset);
-    if (view.getUint8(valueAt(view, headerEnd, FIELD.op, offset)) === MESSAGE) {
-      const channelIndex = indexByConnection.get(
-        view.getUint32(valueAt(view, headerEnd, FIELD.connection, offset), true),
-      );
-      const timeAt = valueAt(view, headerEnd, FIELD.time, offset);
-      const logTimeNs = BigInt(view.getUint32(timeAt, true)) * NS_PER_S + BigInt(view.getUint32(timeAt + 4, true));
-      const bytes = body.subarray(headerEnd + 4, bytesEnd);
-      if (channelIndex !== undefined) messages.push({ channelIndex, logTimeNs, publishTimeNs: logTimeNs, bytes });
-    }
-    offset = bytesEnd;
-  }
-  return messages;
+  const fieldAt = (offset: number, name: Uint8Array): number =>
+    valueAt(view, recordAt(view, offset).headerEnd, name, offset);
+  const channelOf = (offset: number) => indexByConnection.get(view.getUint32(fieldAt(offset, FIELD.connection), true));
+  const offsets: number[] = [];
+  for (let offset = 0; offset < body.length; offset = recordAt(view, offset).bytesEnd)
+    if (view.getUint8(fieldAt(offset, FIELD.op)) === MESSAGE && channelOf(offset) !== undefined) offsets.push(offset);
+  const secondsOf = (offset: number): number => view.getUint32(fieldAt(offset, FIELD.time), true);
+  const nanosecondsOf = (offset: number): number => view.getUint32(fieldAt(offset, FIELD.time) + 4, true);
+  sortOffsets(offsets, secondsOf, nanosecondsOf);
+  const at = (index: number): number => offsets[index] ?? 0;
+  const logTimeNs = (index: number): bigint =>
+    BigInt(secondsOf(at(index))) * NS_PER_S + BigInt(nanosecondsOf(at(index)));
+  return {
+    count: offsets.length,
+    logTimeNs,
+    message: (index) => {
+      const { headerEnd, bytesEnd } = recordAt(view, at(index));
+      const timeNs = logTimeNs(index);
+      const channelIndex = channelOf(at(index)) ?? 0;
+      return { channelIndex, logTimeNs: timeNs, publishTimeNs: timeNs, bytes: body.subarray(headerEnd + 4, bytesEnd) };
+    },
+  };
 }
 
 /** Where the record at `offset` has its ends. Throws where it is not whole. */

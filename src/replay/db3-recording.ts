@@ -19,6 +19,7 @@ type MessageRow = [topicId: bigint, timestamp: bigint, data: Uint8Array];
 type SpanRow = { first: bigint | null; last: bigint | null; count: bigint };
 
 const BATCH_BYTES = 1 << 19;
+const BATCH_MESSAGES = 256;
 
 export async function openDb3(path: string, deps: RecordingDeps): Promise<Recording> {
   using db = openForReading(path);
@@ -79,7 +80,7 @@ async function* readRows(
     if (channelIndex === undefined) continue;
     batch.push({ channelIndex, logTimeNs, publishTimeNs: logTimeNs, bytes });
     batchBytes += bytes.byteLength;
-    if (batchBytes < BATCH_BYTES) continue;
+    if (batchBytes < BATCH_BYTES && batch.length < BATCH_MESSAGES) continue;
     yield batch;
     [batch, batchBytes] = [[], 0];
   }

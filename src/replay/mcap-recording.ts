@@ -10,7 +10,14 @@ import { type DecompressHandlers, McapIndexedReader, McapStreamReader, type Type
 import { loadDecompressHandlers } from "@mcap/support";
 import { describeError } from "../std/fault.ts";
 import { formatTime } from "../std/time-text.ts";
-import { byLogTime, type ChunkPlace, chunksInOrder, unpackChunk } from "./chunk-order.ts";
+import {
+  byLogTime,
+  type ChunkMessages,
+  type ChunkPlace,
+  chunksInOrder,
+  sortOffsets,
+  unpackChunk,
+} from "./chunk-order.ts";
 import { isLatchedQos } from "./latched-qos.ts";
 import {
   nothingToServe,
@@ -108,26 +115,39 @@ function placeOf(file: FileHandle, index: ChunkIndex, served: IndexById): ChunkP
   };
 }
 
-function readRecords(body: Uint8Array, served: IndexById): RecordedMessage[] {
+function readRecords(body: Uint8Array, served: IndexById): ChunkMessages {
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  const messages: RecordedMessage[] = [];
+  const offsets: number[] = [];
   for (let offset = 0; offset < body.length; ) {
     const end = offset + RECORD_HEAD_BYTES > body.length ? Number.POSITIVE_INFINITY : recordEnd(view, offset);
     if (end > body.length) throw new Error(`a chunk has no whole record at ${offset}`);
-    if (view.getUint8(offset) === MESSAGE && end >= offset + MESSAGE_HEAD_BYTES) {
-      const channelIndex = served.get(view.getUint16(offset + 9, true));
-      const logTimeNs = view.getBigUint64(offset + 15, true);
-      const publishTimeNs = view.getBigUint64(offset + 23, true);
-      const bytes = body.subarray(offset + MESSAGE_HEAD_BYTES, end);
-      if (channelIndex !== undefined) messages.push({ channelIndex, logTimeNs, publishTimeNs, bytes });
-    }
+    const isMessage = view.getUint8(offset) === MESSAGE && end >= offset + MESSAGE_HEAD_BYTES;
+    if (isMessage && served.has(view.getUint16(offset + 9, true))) offsets.push(offset);
     offset = end;
   }
-  return messages;
+  sortOffsets(
+    offsets,
+    (offset) => view.getUint32(offset + 19, true),
+    (offset) => view.getUint32(offset + 15, true),
+  );
+  const at = (index: number): number => offsets[index] ?? 0;
+  return {
+    count: offsets.length,
+    logTimeNs: (index) => view.getBigUint64(at(index) + 15, true),
+    message: (index) => {
+      const offset = at(index);
+      return {
+        channelIndex: served.get(view.getUint16(offset + 9, true)) ?? 0,
+        logTimeNs: view.getBigUint64(offset + 15, true),
+        publishTimeNs: view.getBigUint64(offset + 23, true),
+        bytes: body.subarray(offset + MESSAGE_HEAD_BYTES, recordEnd(view, offset)),
+      };
+    },
+  };
 }
 
 function recordEnd(view: DataView, offset: number): number {
-  return offset + RECORD_HEAD_BYTES + Number(view.getBigUint64(offset + 1, true));
+  return offset + RECORD_HEAD_BYTES + view.getUint32(offset + 1, true) + view.getUint32(offset + 5, true) * 2 ** 32;
 }
 
 function fromIndex(reader: McapIndexedReader): Contents {
