@@ -9,6 +9,7 @@ import { cpus, release, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { table } from "../../src/cli/screen.ts";
 import { benchmarkAdapter } from "./adapter.ts";
+import { benchmarkBacktest } from "./backtest.ts";
 import { benchmarkCeilingCamera, benchmarkCeilingSensors } from "./ceiling.ts";
 import { benchmarkExport } from "./export.ts";
 import { benchmarkFiring } from "./firing.ts";
@@ -51,6 +52,7 @@ const ALL: Readonly<Record<string, (options: { seconds: number }) => Promise<Ben
   "write-amplification-default": amplificationBenchmark("default"),
   "write-amplification-sensors": amplificationBenchmark("sensors"),
   "ring-read": benchmarkRingRead,
+  backtest: benchmarkBacktest,
 };
 
 const { values, positionals } = parseArgs({
