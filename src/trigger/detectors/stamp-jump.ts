@@ -6,8 +6,8 @@
  *   than any before it, but never that much fresher.
  * - *back*: a stamp is more than `step_ms` older than the one before it. A late message never is.
  *
- * Either counts once `messages` in a row agree on the new lateness to half of `step_ms`, so that an outlier, or a second
- * publisher on the topic, is none; and only of a topic that had no such step for `history_ms`. Fires once for each
+ * Either counts once all messages of `lasts_ms`, two at least, agree on the new lateness to half of `step_ms`, so that an
+ * outlier, or a second publisher on the topic, is none; and only of a topic that had no such step for `history_ms`. Fires once for each
  * step. A constant offset, drift, growing latency and stamps of zero are none.
  * `step_ms`: ntpd steps a clock that is off by more than 128 ms (RFC 5905, STEPT) and slews it below; the default leaves
  * room for drivers that synchronise a sensor's own clock. Keep the rule's `for_ms` at 0: the condition lasts a message.
@@ -21,7 +21,7 @@ import { PerTopic, type Stream } from "./per-topic.ts";
 const parametersSchema = z.strictObject({
   step_ms: z.number().min(10).default(500),
   history_ms: z.number().min(0).default(1500),
-  messages: z.number().int().min(2).default(3),
+  lasts_ms: z.number().min(0).default(200),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 
@@ -46,7 +46,7 @@ function openStamps(parameters: Parameters, { fields }: DetectorDeps, channel: C
   return stamp === undefined ? undefined : new Stamps(parameters, stamp, subject);
 }
 
-type Step = { readonly fromMs: number; readonly toMs: number; agreeing: number };
+type Step = { readonly fromMs: number; readonly toMs: number; readonly sinceMs: number };
 
 class Stamps implements Stream {
   readonly #parameters: Parameters;
@@ -79,7 +79,7 @@ class Stamps implements Stream {
     if (Number.isNaN(this.#steadySinceMs)) this.#begin(nowMs);
     this.#subject.condition = false;
     if (this.#step !== undefined) this.#confirm(this.#step, lateMs, nowMs);
-    else if (this.#isStep(stampMs, lateMs)) this.#step = { fromMs: this.#lastLateMs, toMs: lateMs, agreeing: 1 };
+    else if (this.#isStep(stampMs, lateMs)) this.#step = { fromMs: this.#lastLateMs, toMs: lateMs, sinceMs: nowMs };
     if (this.#step === undefined) this.#learn(lateMs, nowMs);
     this.#lastStampMs = stampMs;
     this.#lastLateMs = lateMs;
@@ -88,14 +88,14 @@ class Stamps implements Stream {
   #isStep(stampMs: number, lateMs: number): boolean {
     const { step_ms } = this.#parameters;
     const leastMs = Math.min(this.#leastMs, this.#leastBeforeMs);
-    return stampMs < this.#lastStampMs - step_ms || lateMs < leastMs - step_ms;
+    const isFresher = leastMs !== Number.POSITIVE_INFINITY && lateMs < leastMs - step_ms;
+    return isFresher || stampMs < this.#lastStampMs - step_ms;
   }
 
   #confirm(step: Step, lateMs: number, nowMs: number): void {
-    const { step_ms, messages, history_ms } = this.#parameters;
+    const { step_ms, lasts_ms, history_ms } = this.#parameters;
     const agrees = Math.abs(lateMs - step.toMs) <= step_ms / 2;
-    step.agreeing += 1;
-    if (agrees && step.agreeing < messages) return;
+    if (agrees && nowMs - step.sinceMs < lasts_ms) return;
     const isSteady = nowMs - this.#steadySinceMs >= history_ms;
     this.#begin(nowMs);
     if (!agrees || !isSteady) return;
