@@ -19,6 +19,8 @@ import { PHYSICS_HZ } from "./world.ts";
 export type StoryEvent =
   | { readonly kind: "task_started"; readonly atS: number; readonly task: number; readonly conditions: TaskConditions }
   | { readonly kind: "truth"; readonly atS: number; readonly task: number; readonly event: TruthEvent }
+  /** Somebody bumps into the cup, from `atS` on. */
+  | { readonly kind: "push"; readonly atS: number; readonly task: number }
   | { readonly kind: "belief"; readonly atS: number; readonly note: ControlNote }
   | { readonly kind: "task_ended"; readonly atS: number; readonly truth: TaskTruth }
   | { readonly kind: "operator_reset"; readonly atS: number; readonly task: number };
@@ -57,6 +59,7 @@ type Task = {
   readonly goal: Place;
   looks: number;
   liftedAtS: number | undefined;
+  isPushed: boolean;
 };
 
 export class DemoRobot {
@@ -195,7 +198,7 @@ export class DemoRobot {
     const goal = drawPlace(this.#random, cup);
     this.#taskCount += 1;
     const id = this.#taskCount;
-    this.#task = { id, startS: this.timeS, conditions, goal, looks: 0, liftedAtS: undefined };
+    this.#task = { id, startS: this.timeS, conditions, goal, looks: 0, liftedAtS: undefined, isPushed: false };
     this.#result = "";
     this.#problem = undefined;
     this.#truth.startTask();
@@ -211,11 +214,14 @@ export class DemoRobot {
   }
 
   #push(): Push | undefined {
-    const push = this.#task?.conditions.push;
-    const liftedAtS = this.#task?.liftedAtS;
-    if (push === undefined || liftedAtS === undefined) return undefined;
-    const sinceS = this.timeS - liftedAtS - push.afterLiftS;
-    return sinceS >= 0 && sinceS < push.durationS ? push.force : undefined;
+    const task = this.#task;
+    const push = task?.conditions.push;
+    if (task?.liftedAtS === undefined || push === undefined) return undefined;
+    const sinceS = this.timeS - task.liftedAtS - push.afterLiftS;
+    if (sinceS < 0 || sinceS >= push.durationS) return undefined;
+    if (!task.isPushed) this.#deps.onStory({ kind: "push", atS: this.timeS, task: task.id });
+    task.isPushed = true;
+    return push.force;
   }
 
   #endTask(belief: "placed" | "gave_up"): void {

@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import type { RecordingVerdict } from "../../src/daemon/backtest.ts";
 import { tasksOf } from "../../src/demo/headless.ts";
 import type { TaskTruth, TruthEventKind } from "../../src/demo/truth.ts";
-import { backtest, judge, openSimulated, ruleSets, shippedRules, type TruthEvent } from "../support/judging.ts";
+import { backtest, isAt, judge, openSimulated, ruleSets, shippedRules, type TruthEvent } from "../support/judging.ts";
 
 const KIND_OF: Readonly<Record<TruthEventKind, string>> = {
   drop: "lost_grasp",
@@ -34,7 +34,7 @@ const rules = shippedRules(ruleSets());
 const mix = values.nominal === true ? "nominal" : "everyday";
 const sum = {
   ...{ seeds: [from, to], mix, rules: ruleSets(), runs: 0, simulated_s: 0, wall_s: 0 },
-  ...{ tasks: 0, pushes: 0, drop: 0, slip: 0, missed_grasp: 0 },
+  ...{ tasks: 0, pushes: 0, pushes_told: 0, drop: 0, slip: 0, missed_grasp: 0 },
   ...{ found: 0, missed: 0, false: 0, judged: 0, outcome_right: 0, attempts_right: 0 },
 };
 const problems: string[] = [];
@@ -57,15 +57,19 @@ async function run(seed: number): Promise<string[]> {
   const verdict = await backtest(recording, rules);
   const tasks = tasksOf(simulated.story);
   const events = tasks.flatMap((task) => task.events);
+  const pushes = simulated.story.filter((event) => event.kind === "push");
+  const happened = events.map(({ kind, atS }) => eventOf(kind, atS));
   const judgement = judge(
     verdict,
     rules,
-    events.map(({ kind, atS }) => eventOf(kind, atS)),
+    happened,
+    pushes.map(({ atS }) => pushOf(atS)),
   );
   sum.runs += 1;
   sum.simulated_s += Math.round(simulated.timeS());
   sum.tasks += tasks.length;
-  sum.pushes += tasks.filter(({ conditions }) => conditions.push !== undefined).length;
+  sum.pushes += pushes.length;
+  sum.pushes_told += pushes.filter(({ atS }) => judgement.raised.some((each) => isAt(pushOf(atS), each))).length;
   for (const { kind } of events) sum[kind] += 1;
   sum.found += judgement.found.length;
   sum.missed += judgement.missed.length;
@@ -80,6 +84,11 @@ async function run(seed: number): Promise<string[]> {
 
 function eventOf(kind: TruthEventKind, atS: number): TruthEvent {
   return { name: kind, kinds: [KIND_OF[kind]], fromS: atS - LEAD_S, toS: atS + LAG_S, isInstant: true };
+}
+
+/** Nobody has to tell a push: what comes of it is the event. Who says that something hit the robot is right. */
+function pushOf(atS: number): TruthEvent {
+  return { name: "push", kinds: ["impact"], fromS: atS, toS: atS + 1 };
 }
 
 function atOf(event: TruthEvent): number {

@@ -422,7 +422,7 @@ function stepOf(survey: Survey, random: Random, topics: readonly SurveyedTopic[]
   return {
     name: "clock step",
     text: `stamps of ${name} ${stepS > 0 ? "+" : "−"}${Math.abs(stepS)} s at ${atS.toFixed(1)} s`,
-    truth: [{ name: "clock step", kinds: ["stamp_jump"], fromS: atS, toS: atS + 3, untilS: atS + 10 }],
+    truth: [{ name: "clock step", kinds: ["time_jump"], fromS: atS, toS: atS + 3, untilS: atS + 10 }],
     open: () => edits((message) => stamped.includes(message.topic) && message.atS >= atS, edit),
   };
 }
@@ -446,7 +446,7 @@ function notNumbers(survey: Survey, random: Random): Fault[] {
       {
         name: "NaNs",
         text: `${topic} has no numbers from ${atS.toFixed(1)} s`,
-        truth: [lasting("NaNs", atS, ["invalid_numbers"], 5, ["anomaly"])],
+        truth: [lasting("NaNs", atS, ["bad_numbers"], 5, ["anomaly"])],
         open: () => edits((message) => message.topic === topic && message.atS >= atS, edit),
       },
     ];

@@ -24,24 +24,17 @@ export const FAULTLESS = [
 ] as const;
 
 export async function judgeFaults(
-  fromSeed: number,
-  toSeed: number,
-  isWanted: (fault: { file: string; name: string }) => boolean,
-  tell: (line: string) => void,
+  file: string,
+  [fromSeed, toSeed]: readonly [from: number, to: number],
+  isWanted: (name: string) => boolean = () => true,
 ): Promise<JudgedFault[]> {
+  await using recording = await openShared(file.split(",")[0] ?? file);
+  const mounted = spoil(recording, file.includes("upside down") ? upsideDown : () => () => "same");
+  const surveyed = await survey(file, mounted);
   const judged: JudgedFault[] = [];
-  for (const file of FAULTLESS) {
-    await using recording = await openShared(file.split(",")[0] ?? file);
-    const mounted = spoil(recording, file.includes("upside down") ? upsideDown : () => () => "same");
-    const surveyed = await survey(file, mounted);
-    for (let seed = fromSeed; seed <= toSeed; seed += 1)
-      for (const fault of drawFaults(surveyed, seededRandom(seed)))
-        if (isWanted({ file, name: fault.name })) {
-          const one = await judgeOne(file, seed, fault, spoil(mounted, fault.open));
-          judged.push(one);
-          tell(lineOf(one));
-        }
-  }
+  for (let seed = fromSeed; seed <= toSeed; seed += 1)
+    for (const fault of drawFaults(surveyed, seededRandom(seed)).filter(({ name }) => isWanted(name)))
+      judged.push(await judgeOne(file, seed, fault, spoil(mounted, fault.open)));
   return judged;
 }
 

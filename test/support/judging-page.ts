@@ -12,7 +12,14 @@ const RESULTS = join(ROOT, "test/data/judging");
 
 const headlessSchema = z.object({
   seeds: z.tuple([z.number(), z.number()]),
-  ...{ rules: z.array(z.string()), runs: z.number(), simulated_s: z.number(), tasks: z.number(), pushes: z.number() },
+  ...{
+    rules: z.array(z.string()),
+    runs: z.number(),
+    simulated_s: z.number(),
+    tasks: z.number(),
+    pushes: z.number(),
+    pushes_told: z.number(),
+  },
   ...{ drop: z.number(), slip: z.number(), missed_grasp: z.number() },
   ...{ found: z.number(), missed: z.number(), false: z.number(), f1: z.number() },
   ...{ judged: z.number(), outcome_right: z.number(), attempts_right: z.number() },
@@ -180,11 +187,12 @@ function robot(): string {
 
 The simulated arm (MuJoCo, contact forces alone decide what happens to the cup), what its controller believes hidden:
 \`/task/state\`, \`/diagnostics\` and \`/rosout\` are not in the data. *everyday*: dry, damp, wet and oily cups, cups that
-somebody pushes and that the robot mis-sees; *nominal*: only cups that friction holds. A push is no event by itself:
-what comes of it is, and a firing at a push that does nothing is false. All rule files are armed. Outcome and attempts
+somebody pushes and that the robot mis-sees; *nominal*: only cups that friction holds. What comes of a push is an event
+(a drop, a slip), the push itself is none: a rule need not tell it; that something hit the robot is true, whatever else
+is said of a push that does nothing is false. All rule files are armed. Outcome and attempts
 are judged of every task in which something went wrong.
 
-| work | seeds | hours | tasks | pushes | drops, slips, missed grasps | found | false | F1 | outcome right | attempts right | ms to the firing: median, most |
+| work | seeds | hours | tasks | pushes, told | drops, slips, missed grasps | found | false | F1 | outcome right | attempts right | ms to the firing: median, most |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 ${rows.join("\n")}${problemsText([...(everyday?.problems ?? []), ...(nominal?.problems ?? [])])}`;
 }
@@ -193,7 +201,13 @@ function robotRow(name: string, result: Headless): string {
   const { drop, slip, missed_grasp, judged, outcome_right, attempts_right, lag_ms } = result;
   const share = (right: number): string => (judged === 0 ? "–" : `${right} of ${judged}`);
   const cells = [
-    ...[name, seedsText(result.seeds), (result.simulated_s / 3600).toFixed(1), result.tasks, result.pushes],
+    ...[
+      name,
+      seedsText(result.seeds),
+      (result.simulated_s / 3600).toFixed(1),
+      result.tasks,
+      `${result.pushes}, ${result.pushes_told}`,
+    ],
     ...[`${drop}, ${slip}, ${missed_grasp}`, `${result.found} of ${drop + slip + missed_grasp}`, result.false],
     ...[drop + slip + missed_grasp === 0 ? "–" : result.f1.toFixed(3), share(outcome_right), share(attempts_right)],
     drop + slip + missed_grasp === 0 ? "–" : `${lag_ms.median}, ${lag_ms.max}`,

@@ -111,7 +111,13 @@ export function backtest(
   return backtestRecording(recording, { rules, isExcluded: compileGlobs(exclude), log: silentLog });
 }
 
-export function judge(verdict: RecordingVerdict, rules: readonly Rule[], truth: readonly TruthEvent[]): Judgement {
+/** `also`: what may be told and need not. */
+export function judge(
+  verdict: RecordingVerdict,
+  rules: readonly Rule[],
+  truth: readonly TruthEvent[],
+  also: readonly TruthEvent[] = [],
+): Judgement {
   const raised = raisedIn(verdict, rules);
   const used = new Set<Raised>();
   const found: { event: TruthEvent; lagS: number }[] = [];
@@ -124,7 +130,7 @@ export function judge(verdict: RecordingVerdict, rules: readonly Rule[], truth: 
       if (event.isInstant === true) used.add(match);
     }
   }
-  const isTrue = (each: Raised): boolean => used.has(each) || truth.some((event) => isRight(event, each));
+  const isTrue = (each: Raised): boolean => used.has(each) || [...truth, ...also].some((event) => isAt(event, each));
   return { raised, found, missed, false: raised.filter((each) => !isTrue(each)) };
 }
 
@@ -134,8 +140,11 @@ function isTold(event: TruthEvent, { kind, fromS, toS }: Raised): boolean {
   return event.isInstant === true ? fromS >= event.fromS : toS >= event.fromS;
 }
 
-/** A second firing for an instant is one too many. */
-function isRight({ kinds, alsoKinds = [], fromS, toS, untilS = toS, isInstant }: TruthEvent, each: Raised): boolean {
+/** Whether the firing is about the event; a second one for an instant is one too many. */
+export function isAt(
+  { kinds, alsoKinds = [], fromS, toS, untilS = toS, isInstant }: TruthEvent,
+  each: Raised,
+): boolean {
   const allowed = isInstant === true ? alsoKinds : [...kinds, ...alsoKinds];
   return allowed.includes(each.kind) && each.fromS >= fromS && each.fromS <= untilS;
 }
