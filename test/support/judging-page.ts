@@ -10,6 +10,8 @@ const ROOT = resolve(import.meta.dirname, "../..");
 export const JUDGING_PAGE = join(ROOT, "docs/judging.md");
 const RESULTS = join(ROOT, "test/data/judging");
 
+const PROBLEMS_SHOWN = 30;
+
 const headlessSchema = z.object({
   seeds: z.tuple([z.number(), z.number()]),
   ...{
@@ -237,7 +239,10 @@ function seedsText([from, to]: readonly [number, number]): string {
 }
 
 function problemsText(problems: readonly string[]): string {
-  return problems.length === 0 ? "" : `\n\nWhat was wrong:\n\n${problems.map((problem) => `- ${problem}`).join("\n")}`;
+  if (problems.length === 0) return "";
+  const lines = problems.slice(0, PROBLEMS_SHOWN).map((problem) => `- ${problem}`);
+  const more = problems.length - lines.length;
+  return `\n\nWhat was wrong:\n\n${[...lines, ...(more > 0 ? [`- and ${more} more`] : [])].join("\n")}`;
 }
 
 function read<T>(name: string, schema: z.ZodType<T>): T | undefined {
