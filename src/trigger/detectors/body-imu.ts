@@ -1,12 +1,14 @@
 /**
  * The IMUs on a robot's body, and what they feel.
  *
- * An IMU that leans as part of its work (on a wrist, a head, a camera) is not the body's: such topics and frames are
- * passed over unless a rule names the topic.
+ * An IMU that leans and knocks as part of its work (on a wrist, a head, a camera) is not the body's: such topics and
+ * frames are passed over unless a rule names the topic. So is every IMU of a robot that has joints but neither wheels
+ * nor legs, odometry nor velocity commands (`BodyImus`): an arm on a table has no body that moves.
  */
 import type { Channel } from "../../model/channel.ts";
-import { type DetectorDeps, type Listener, numberOf, numbersOf, readerOf } from "../detector.ts";
+import { type DetectorDeps, type Listener, numberOf, numbersOf, readerOf, textsOf } from "../detector.ts";
 import { type FieldValue, plainTypeName } from "../seams.ts";
+import { commandReaderOf } from "./plane-motion.ts";
 import { type Vector, vectorReaderOf } from "./vector.ts";
 
 const NOT_THE_BODY = /wrist|hand|grip|(?<![a-z])arm|tool|effector|finger|head|camera|realsense|phone|joy|wiimote/i;
@@ -49,6 +51,49 @@ export function listenToBodyImu(
     }
     if (isBody) feel(read(message), nowMs);
   };
+}
+
+const LEG_OR_WHEEL = /wheel|track|leg|hip|thigh|knee|calf|ankle|haa|hfe|kfe/i;
+const MOVES_ABOUT = new Set([
+  "nav_msgs/Odometry",
+  "ackermann_msgs/AckermannDrive",
+  "ackermann_msgs/AckermannDriveStamped",
+]);
+/** So many messages of a topic tell which joints there are: several publishers may share it. */
+const LOOKS = 50;
+
+/** The body's IMUs among all channels of a robot. */
+export class BodyImus {
+  readonly #deps: DetectorDeps;
+  readonly #feel: (topic: string, sample: ImuSample, nowMs: number) => void;
+  #hasJoints = false;
+  #movesAbout: boolean;
+
+  constructor(deps: DetectorDeps, feel: (topic: string, sample: ImuSample, nowMs: number) => void) {
+    this.#deps = deps;
+    this.#feel = feel;
+    this.#movesAbout = deps.topicOf("imu") !== undefined;
+  }
+
+  bind(channel: Channel): Listener | undefined {
+    const type = plainTypeName(channel.schema.name);
+    if (MOVES_ABOUT.has(type) || commandReaderOf(channel, this.#deps) !== undefined) this.#movesAbout = true;
+    if (type === "sensor_msgs/JointState") return this.#lookAtJoints(channel);
+    return listenToBodyImu(channel, this.#deps, (sample, nowMs) => {
+      if (this.#movesAbout || !this.#hasJoints) this.#feel(channel.topic, sample, nowMs);
+    });
+  }
+
+  #lookAtJoints(channel: Channel): Listener | undefined {
+    const names = readerOf(this.#deps.fields, channel, "name");
+    let looks = 0;
+    return (message) => {
+      if (looks >= LOOKS || names === undefined) return;
+      looks += 1;
+      this.#hasJoints = true;
+      if (textsOf(names(message)).some((name) => LEG_OR_WHEEL.test(name))) this.#movesAbout = true;
+    };
+  }
 }
 
 type ImuReader = (message: Uint8Array) => ImuSample;

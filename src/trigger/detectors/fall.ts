@@ -14,7 +14,7 @@
 import { z } from "zod";
 import type { Channel } from "../../model/channel.ts";
 import type { Detector, DetectorDeps, DetectorKind, Listener, Subject } from "../detector.ts";
-import { GRAVITY, type ImuSample, listenToBodyImu } from "./body-imu.ts";
+import { BodyImus, GRAVITY, type ImuSample } from "./body-imu.ts";
 import { angleDeg, blend, type Vector, ZERO } from "./vector.ts";
 
 const parametersSchema = z.strictObject({
@@ -41,21 +41,17 @@ export const fall: DetectorKind = {
 class Fall implements Detector {
   readonly #parameters: Parameters;
   readonly #deps: DetectorDeps;
+  readonly #imus: BodyImus;
   readonly #bodies = new Map<string, Body>();
 
   constructor(parameters: Parameters, deps: DetectorDeps) {
     this.#parameters = parameters;
     this.#deps = deps;
+    this.#imus = new BodyImus(deps, (topic, sample, nowMs) => this.#bodyOf(topic).feel(sample, nowMs));
   }
 
   bind(channel: Channel): Listener | undefined {
-    const { topic } = channel;
-    const listen = listenToBodyImu(channel, this.#deps, (sample, nowMs) =>
-      this.#bodies.get(topic)?.feel(sample, nowMs),
-    );
-    if (listen !== undefined && !this.#bodies.has(topic))
-      this.#bodies.set(topic, new Body(this.#parameters, this.#deps.watch(topic, "tilt")));
-    return listen;
+    return this.#imus.bind(channel);
   }
 
   onLongSilence(): void {
@@ -64,6 +60,14 @@ class Fall implements Detector {
 
   describe(): readonly string[] {
     return [...this.#bodies.keys()];
+  }
+
+  #bodyOf(topic: string): Body {
+    const known = this.#bodies.get(topic);
+    if (known !== undefined) return known;
+    const body = new Body(this.#parameters, this.#deps.watch(topic, "tilt"));
+    this.#bodies.set(topic, body);
+    return body;
   }
 }
 

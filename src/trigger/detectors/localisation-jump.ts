@@ -26,7 +26,7 @@ import { type Vector, vectorReaderOf } from "./vector.ts";
 
 const parametersSchema = z.strictObject({
   jump_m: z.number().positive().default(0.5),
-  factor: z.number().min(1).default(3),
+  factor: z.number().min(1).default(2.5),
   hold_ms: z.number().min(50).default(500),
 });
 type Parameters = z.infer<typeof parametersSchema>;
