@@ -19,7 +19,8 @@ import { type ClockWords, clockMetadata, clockMetadataName } from "../model/boot
 import type { Channel } from "../model/channel.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
-import { type TopicRole, topicRole } from "../model/operation.ts";
+import type { OperatingHours } from "../model/operating-hours.ts";
+import { TOPIC_ROLES, type TopicRole, topicRole } from "../model/operation.ts";
 import {
   formatManifest,
   MANIFEST_NAME,
@@ -54,6 +55,8 @@ export type EpisodeBatchesOptions = {
   readonly losses: readonly Loss[];
   /** Of each topic in the episode's boot, so far. */
   readonly counters?: FileAccounting["counters"];
+  /** Operating hours so far; the manifest gets those of the episode's robot and site. */
+  readonly hours?: readonly OperatingHours[];
   /** Topics that the configuration leaves out. */
   readonly notRecorded: readonly string[];
   /** Topics that the configuration marks as on demand. */
@@ -270,7 +273,9 @@ class BatchWriter {
 
   #manifest(batches: readonly ManifestBatch[], previews: Manifest["previews"]): Manifest {
     const { robot, lodeVersion, nowNs, clock, counters } = this.#options;
-    return { robot, lodeVersion, createdNs: nowNs, episode: this.#episode, clock, counters, batches, previews };
+    const hours = this.#options.hours?.find((sum) => sum.robot === robot.id && sum.site === robot.site);
+    const known = { clock, counters, hours };
+    return { robot, lodeVersion, createdNs: nowNs, episode: this.#episode, ...known, batches, previews };
   }
 
   #add(path: string, written: ManifestBatch & { readonly sizeBytes: number; readonly sha256: string }): void {
@@ -325,6 +330,16 @@ function episodeMetadata(episode: Episode, robot: ManifestRobot): Map<string, st
     ["end_time", formatTimeNs(episode.endNs)],
     ["is_interrupted", String(episode.isInterrupted)],
     ["note", episode.note],
+    ["rule_version", episode.firings[0]?.ruleVersion ?? ""],
+    ["task_type", episode.operation?.taskType ?? ""],
+    ["physics", episode.operation?.physics.kind ?? ""],
+    ["is_complete", String(episode.isComplete ?? "")],
+    ...TOPIC_ROLES.map((role): [string, string] => [`topics.${role}`, JSON.stringify(topicsOf(episode, role))]),
     ...Object.entries(episode.labels).map(([key, value]): [string, string] => [`label.${key}`, value]),
   ]);
+}
+
+/** Of which there are messages. */
+function topicsOf({ completeness }: Episode, role: TopicRole): string[] {
+  return completeness.filter((topic) => topic.role === role && topic.messages > 0).map(({ topic }) => topic);
 }

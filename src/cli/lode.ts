@@ -66,6 +66,16 @@ command(
   .action((subject: string | undefined, options: CommonOptions) =>
     finish(options, async () => (await import("./why.ts")).runWhy(subject, options)),
   );
+command(
+  program,
+  "hours",
+  "operating hours of this robot: on, moving, tasks, failures by rule, recoveries",
+  "lode hours --csv",
+)
+  .option("--csv", "a line for each robot, site and boot")
+  .action((options: CommonOptions & { csv?: boolean }) =>
+    finish(options, async () => (await import("./hours.ts")).runHours(options)),
+  );
 command(program, "episodes", "list episodes, or show one", "lode episodes 019a3c5e")
   .argument("[id]", "an episode's id or a unique beginning of it")
   .action((id: string | undefined, options: CommonOptions) =>

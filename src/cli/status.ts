@@ -5,6 +5,7 @@ import { formatBytes, formatDuration } from "../std/time-text.ts";
 import type { Wire } from "../std/wire.ts";
 import { clockLines } from "./clock-text.ts";
 import { type CommonOptions, readConfig, say } from "./command.ts";
+import { hoursLines } from "./hours.ts";
 import { field, paint, table } from "./screen.ts";
 
 type Status = Wire<StatusAnswer>;
@@ -28,6 +29,7 @@ function statusText(status: Status): string {
     ...clockLines(status.clocks).map((line, index) => field(index === 0 ? "clock" : "", line)),
     field("capture", captureText(status)),
     ...alarmLines(status),
+    ...hoursLines(status.hours).map((line, index) => field(index === 0 ? "hours" : "", line)),
     field("upload", uploadText(status)),
     field("messages", accountingText(status.accounting)),
     ...(status.boots.length < 2 ? [] : [field("", earlierText(status))]),

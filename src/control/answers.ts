@@ -7,6 +7,7 @@ import type { SplitCounts, TopicCounts } from "../model/accounting.ts";
 import type { ClockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import type { OperatingHours } from "../model/operating-hours.ts";
 import type { WearStatus } from "../store/flash-wear.ts";
 
 export type StatusAnswer = {
@@ -71,6 +72,19 @@ export type StatusAnswer = {
   /** Of all boots that filled this ring, this one last; `earlier`: those that have nothing left in it. */
   readonly boots: readonly (SplitCounts & { readonly bootId: string })[];
   readonly losses: readonly (Loss & { readonly isHint: boolean })[];
+  /** Of each robot and site that this Lode has worked for; the present ones are the last to have been begun. */
+  readonly hours: readonly OperatingHours[];
+};
+
+/** The ledger of operating hours, and of what it is the sum: the boots, in the order in which they were first seen. */
+export type HoursAnswer = {
+  readonly totals: readonly OperatingHours[];
+  readonly boots: readonly (OperatingHours & {
+    readonly bootId: string;
+    /** In log_time, and in true time; undefined where nothing tells. */
+    readonly startNs: bigint | undefined;
+    readonly trueStartNs: bigint | undefined;
+  })[];
 };
 
 /** What is known of a boot's clock. */
@@ -146,6 +160,9 @@ export type EpisodeSummary = {
   readonly attempts: number;
   readonly firingCount: number;
   readonly bytes: number;
+  readonly taskType: string;
+  /** undefined: not looked at yet. */
+  readonly isComplete: boolean | undefined;
 };
 export type EpisodesAnswer = { readonly episodes: readonly EpisodeSummary[] };
 

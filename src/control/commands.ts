@@ -3,6 +3,7 @@ import type {
   CaptureAnswer,
   EpisodeAnswer,
   EpisodesAnswer,
+  HoursAnswer,
   PauseAnswer,
   StatusAnswer,
   TopicsAnswer,
@@ -12,6 +13,7 @@ import type {
 export interface Commands {
   status(): Promise<StatusAnswer>;
   topics(): Promise<TopicsAnswer>;
+  hours(): Promise<HoursAnswer>;
   episodes(): Promise<EpisodesAnswer>;
   /** `id` may be a unique prefix. Throws `Fault("no_such_episode")`. */
   episode(id: string): Promise<EpisodeAnswer>;

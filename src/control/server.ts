@@ -59,6 +59,7 @@ export class ControlServer {
 function addRoutes(server: FastifyInstance, commands: Commands): void {
   server.get("/v1/status", async () => toWire(await commands.status()));
   server.get("/v1/topics", async () => toWire(await commands.topics()));
+  server.get("/v1/hours", async () => toWire(await commands.hours()));
   server.get("/v1/episodes", async () => toWire(await commands.episodes()));
   server.get<{ Params: { id: string } }>("/v1/episodes/:id", async (request) =>
     toWire(await commands.episode(request.params.id)),

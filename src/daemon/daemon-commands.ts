@@ -12,6 +12,7 @@ import type {
   EpisodeState,
   EpisodeSummary,
   EpisodesAnswer,
+  HoursAnswer,
   PauseAnswer,
   StatusAnswer,
   TopicAnswer,
@@ -24,6 +25,7 @@ import { type BootClock, clockWords, trueTimeNs } from "../model/boot-clock.ts";
 import { type BootAnchor, logTimeNs } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
 import { isHint } from "../model/loss.ts";
+import { sumHours } from "../model/operating-hours.ts";
 import { BootClocks } from "../ring/boot-clocks.ts";
 import { systemClock } from "../std/clock.ts";
 import { Fault } from "../std/fault.ts";
@@ -116,7 +118,18 @@ export class DaemonCommands implements Commands {
       topics: store.counts,
       boots: store.boots,
       losses: store.losses.map((loss) => ({ ...loss, isHint: isHint(loss) })),
+      hours: sumHours(store.hours),
     };
+  }
+
+  async hours(): Promise<HoursAnswer> {
+    const { hours } = await this.#parts.store.call<StoreStatus>("status");
+    const clocks = new Map(this.#clocks.list().map((clock) => [clock.bootId, clockAnswer(clock)]));
+    const boots = [...Map.groupBy(hours, ({ bootId }) => bootId)].flatMap(([bootId, rows]) => {
+      const { startNs, trueStartNs } = clocks.get(bootId) ?? {};
+      return sumHours(rows).map((sum) => ({ ...sum, bootId, startNs, trueStartNs }));
+    });
+    return { totals: sumHours(hours), boots };
   }
 
   /** In a line. Every thread that must not hang has answered. */
@@ -314,7 +327,9 @@ function summarize(
 ): EpisodeSummary {
   const { id, bootId, kind, rule, startNs, endNs, outcome, attempts, firings } = episode;
   const times = { startNs, endNs, trueStartNs };
-  return { id, bootId, state, kind, rule, ...times, outcome, attempts, firingCount: firings.length, bytes };
+  const { operation, isComplete } = episode;
+  const words = { taskType: operation?.taskType ?? "", isComplete };
+  return { id, bootId, state, kind, rule, ...times, outcome, attempts, firingCount: firings.length, bytes, ...words };
 }
 
 function clockAnswer(clock: BootClock): ClockAnswer {

@@ -6,10 +6,12 @@ import type { Config } from "../config/schema.ts";
 import { compileTopicPlan, topicClasses } from "../config/topic-plan.ts";
 import { ChannelReader } from "../decode/channel-reader.ts";
 import { readLosses, readTopicCounts } from "../ledger/ledger.ts";
+import { readHours } from "../ledger/operating-hours.ts";
 import type { FileAccounting } from "../model/accounting.ts";
 import { type ClockWords, clockWords } from "../model/boot-clock.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import { sumHours } from "../model/operating-hours.ts";
 import { topicRole } from "../model/operation.ts";
 import { BootClocks } from "../ring/boot-clocks.ts";
 import { RingReader } from "../ring/ring-reader.ts";
@@ -61,12 +63,14 @@ async function writeBatches({
   openGap,
 }: WriteBatchesRequest): Promise<EpisodeBatchesResult> {
   const { id, site, embodiment, labels } = config.robot;
+  const { operation } = episode;
   const journal = openJournal(config.ring.folder);
   using reader = RingReader.open(config.ring.folder);
   try {
     return await writeEpisodeBatches(episode, reader, {
       folder: batchFolder(config.ring.folder),
-      robot: { id, site, embodiment, labels },
+      robot: { id, site: operation?.site ?? site, embodiment, labels },
+      hours: sumHours(readHours(journal)),
       lodeVersion: version,
       heavyClasses,
       clock: clockOf(journal, episode.bootId),

@@ -18,6 +18,7 @@ import type { Channel } from "../model/channel.ts";
 import { type BootAnchor, logTimeNs, type RawChunk } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
+import type { HoursRow } from "../model/operating-hours.ts";
 import type { CapturePolicy } from "../model/rule-event.ts";
 import { loadNative } from "../native/addon.ts";
 import { Ring } from "../ring/ring.ts";
@@ -54,6 +55,7 @@ export type StoreStatus = {
   readonly counts: readonly TopicCounts[];
   readonly boots: readonly (SplitCounts & { readonly bootId: string })[];
   readonly losses: readonly Loss[];
+  readonly hours: readonly HoursRow[];
   /** The present in log_time. */
   readonly nowNs: bigint;
 };
@@ -239,6 +241,7 @@ serveCalls(parentPort, {
     counts: countsOf(anchor.bootId),
     boots: ledger.bootIds().map((bootId) => ({ bootId, ...sumCounts(countsOf(bootId)) })),
     losses: ledger.losses(0n, EVER_NS).slice(-STATUS_LOSSES_MAX),
+    hours: hours.rows(),
     nowNs: nowNs(),
   }),
   /** What the watchdog wants, often: nothing that is read from the disk. */
@@ -262,7 +265,6 @@ serveCalls(parentPort, {
   },
   readMemory: ({ startNs, endNs, keys }: MemoryQuery & { readonly keys: readonly string[] }) =>
     ring.readMemory(keys, startNs, endNs, MEMORY_BYTES_PER_CALL),
-  saveHours: () => countHours(true),
   annotate: ({ id, edit, author }: { id: string; edit: EpisodeEdit; author: string }) => {
     capture.annotate(id, edit, author, nowNs());
   },

@@ -48,6 +48,12 @@ export class OperatingHours {
     this.#log = deps.log;
   }
 
+  /** With what is not saved yet. */
+  rows(): HoursRow[] {
+    const common = { ...this.#place, bootId: this.#bootId, rule: "" };
+    return [...readHours(this.#db), ...[...this.#unsaved].map(([measure, amount]) => ({ ...common, measure, amount }))];
+  }
+
   /** The robot is at another site from now on. */
   moveTo(site: string): void {
     if (site === this.#place.site) return;

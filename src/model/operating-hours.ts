@@ -40,14 +40,12 @@ export type HoursRow = {
   readonly amount: number;
 };
 
-/** One for each robot and site, or for each value of `keyOf`, in the order in which they come. */
-export function sumHours(
-  rows: readonly HoursRow[],
-  keyOf = ({ robot, site }: HoursRow): string => JSON.stringify([robot, site]),
-): OperatingHours[] {
-  return [...Map.groupBy(rows, keyOf).values()].map((group) => {
+/** One for each robot and site, in the order in which they come. */
+export function sumHours(rows: readonly HoursRow[]): OperatingHours[] {
+  const groups = Map.groupBy(rows, ({ robot, site }) => JSON.stringify([robot, site]));
+  return [...groups.values()].map((group) => {
     const sum = (measure: HoursMeasure): number =>
-      group.filter((row) => row.measure === measure).reduce((total, { amount }) => total + amount, 0);
+      Math.floor(group.reduce((total, row) => total + (row.measure === measure ? row.amount : 0), 0));
     const byRule = Map.groupBy(
       group.filter(({ measure }) => measure === "failures"),
       ({ rule }) => rule,

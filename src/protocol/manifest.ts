@@ -10,6 +10,7 @@ import type { FileAccounting } from "../model/accounting.ts";
 import type { BatchKind } from "../model/batch.ts";
 import type { ClockWords } from "../model/boot-clock.ts";
 import { type Episode, EVIDENCE_KINDS, UNSAID_TOPIC } from "../model/episode.ts";
+import type { OperatingHours } from "../model/operating-hours.ts";
 import { TOPIC_ROLES } from "../model/operation.ts";
 import { describeError, Fault } from "../std/fault.ts";
 import { formatTimeNs, toWire } from "../std/wire.ts";
@@ -64,6 +65,8 @@ export type Manifest = {
   readonly clock?: ClockWords | undefined;
   /** Of each topic in the episode's boot, when this was written. undefined: older than format 2. */
   readonly counters?: FileAccounting["counters"] | undefined;
+  /** Of its robot and site, when this was written. undefined: older than this field, or never counted. */
+  readonly hours?: OperatingHours | undefined;
   /** Of a `meta` batch: every MCAP batch. Of an MCAP batch: itself. */
   readonly batches: readonly ManifestBatch[];
   readonly previews: readonly ManifestPreview[];
@@ -296,6 +299,17 @@ const batch = z
     ...{ ...same, mediaType: media_type, sizeBytes: size_bytes, sha256, startNs: start_time, endNs: end_time },
   }));
 
+const hours = z
+  .object({
+    ...{ robot: z.string(), site: z.string(), on_ms: count, connected_ms: count, watched_ms: count, moving_ms: count },
+    ...{ tasks: count, failures: count, attempts: count, recoveries: count, unrecovered: count, interventions: count },
+    failures_by_rule: z.array(z.object({ rule: z.string(), count })),
+  })
+  .transform(({ on_ms, connected_ms, watched_ms, moving_ms, failures_by_rule, ...same }) => ({
+    ...{ ...same, onMs: on_ms, connectedMs: connected_ms, watchedMs: watched_ms, movingMs: moving_ms },
+    failuresByRule: failures_by_rule,
+  }));
+
 const preview = z
   .object({
     topic: z.string(),
@@ -315,6 +329,7 @@ const manifestFromWire = z
     episode: episodeFromWire,
     clock: clock.optional(),
     counters: z.array(counters).optional(),
+    hours: hours.optional(),
     batches: z.array(batch),
     previews: z.array(preview),
   })
