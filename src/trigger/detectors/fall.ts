@@ -18,12 +18,17 @@ import { BodyImus, GRAVITY, type ImuSample } from "./body-imu.ts";
 import { angleDeg, blend, type Vector, ZERO } from "./vector.ts";
 
 const parametersSchema = z.strictObject({
-  tilt_deg: z.number().min(10).max(180).default(50),
-  upright_deg: z.number().min(1).max(90).default(25),
-  within_ms: z.number().min(100).default(3000),
-  learn_ms: z.number().min(500).default(5000),
-  smooth_ms: z.number().min(10).default(300),
-  norm_share: z.number().min(0.05).max(1).default(0.35),
+  tilt_deg: z.number().min(10).max(180).default(50).describe("further than this is a fall (°) …"),
+  upright_deg: z.number().min(1).max(90).default(25).describe("… if it was below this (°) …"),
+  within_ms: z.number().min(100).default(3000).describe("… so shortly before (ms)"),
+  learn_ms: z.number().min(500).default(5000).describe("of standing or driving, to learn upright (ms)"),
+  smooth_ms: z.number().min(10).default(300).describe("low-pass of the accelerometer (ms)"),
+  norm_share: z
+    .number()
+    .min(0.05)
+    .max(1)
+    .default(0.35)
+    .describe("acceleration off by more than this share is not judged"),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 

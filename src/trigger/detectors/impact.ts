@@ -15,9 +15,9 @@ import { UsualPeak } from "./usual-peak.ts";
 import { blend, type Vector } from "./vector.ts";
 
 const parametersSchema = z.strictObject({
-  shock_ms2: z.number().positive().default(50),
-  factor: z.number().min(1).default(3),
-  learn_ms: z.number().min(0).default(5000),
+  shock_ms2: z.number().positive().default(50).describe("the floor (m/s²)"),
+  factor: z.number().min(1).default(3).describe("times the usual peak"),
+  learn_ms: z.number().min(0).default(5000).describe("before it judges (ms)"),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 

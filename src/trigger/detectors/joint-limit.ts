@@ -23,10 +23,12 @@ import { layoutReaderOf } from "./joint-layout.ts";
 import { COMMAND_NAME } from "./tracking-error.ts";
 
 const parametersSchema = z.strictObject({
-  /** Joint name to [lower, upper]. */
-  limits: z.record(z.string(), z.tuple([z.number(), z.number()])).default({}),
-  beyond: z.number().min(0).default(0.02),
-  effort_share: z.number().positive().default(0.9),
+  limits: z
+    .record(z.string(), z.tuple([z.number(), z.number()]))
+    .default({})
+    .describe("joint name: [lower, upper] (rad or m); else those of the URDF"),
+  beyond: z.number().min(0).default(0.02).describe("calibration and noise (rad or m)"),
+  effort_share: z.number().positive().default(0.9).describe("of the limit of effort, is pushing"),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 type Limit = { readonly lower: number; readonly upper: number; readonly effort: number };

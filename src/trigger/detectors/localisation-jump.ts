@@ -25,9 +25,9 @@ import { UsualPeak } from "./usual-peak.ts";
 import { type Vector, vectorReaderOf } from "./vector.ts";
 
 const parametersSchema = z.strictObject({
-  jump_m: z.number().positive().default(0.5),
-  factor: z.number().min(1).default(2.5),
-  hold_ms: z.number().min(50).default(500),
+  jump_m: z.number().positive().default(0.5).describe("beyond what the speed explains (m)"),
+  factor: z.number().min(1).default(2.5).describe("times the usual peak of the speed"),
+  hold_ms: z.number().min(50).default(500).describe("how long a jump is told (ms)"),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 

@@ -25,11 +25,16 @@ import { plainTypeName } from "../seams.ts";
 import { layoutReaderOf } from "./joint-layout.ts";
 
 const parametersSchema = z.strictObject({
-  limit_a: z.number().positive().optional(),
-  factor: z.number().min(1.1).default(2),
-  learn_ms: z.number().min(1000).default(60_000),
-  smooth_ms: z.number().min(1).default(250),
-  follow_share: z.number().min(0).max(1).default(0.05),
+  limit_a: z.number().positive().optional().describe("a fixed limit (A, or the unit of the field)"),
+  factor: z.number().min(1.1).default(2).describe("times the learnt reach"),
+  learn_ms: z.number().min(1000).default(60_000).describe("of the motor at work, before it judges (ms)"),
+  smooth_ms: z.number().min(1).default(250).describe("low-pass: every start draws a peak (ms)"),
+  follow_share: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.05)
+    .describe("how fast the learnt reach follows a new maximum (1/s)"),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 

@@ -26,9 +26,14 @@ import { commandReaderOf, odometryReaderOf } from "./plane-motion.ts";
 import { Wheel } from "./wheels.ts";
 
 const parametersSchema = z.strictObject({
-  speed_min: z.number().positive().default(0.1),
-  moved_share: z.number().min(0).max(0.9).default(0.15),
-  push_factor: z.number().min(1).default(2),
+  speed_min: z.number().positive().default(0.1).describe("smaller commands do not count (m/s plus rad/s)"),
+  moved_share: z
+    .number()
+    .min(0)
+    .max(0.9)
+    .default(0.15)
+    .describe("less than this share of the command, or of the usual speed, is standing"),
+  push_factor: z.number().min(1).default(2).describe("times the effort that a wheel needs while it turns"),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 

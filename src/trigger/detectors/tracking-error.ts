@@ -30,9 +30,9 @@ import { layoutReaderOf } from "./joint-layout.ts";
 import { UsualPeak } from "./usual-peak.ts";
 
 const parametersSchema = z.strictObject({
-  error_min: z.number().positive().default(0.2),
-  factor: z.number().min(1).default(3),
-  lag_ms: z.number().min(50).max(10_000).default(500),
+  error_min: z.number().positive().default(0.2).describe("the floor (rad or m)"),
+  factor: z.number().min(1).default(3).describe("times the usual peak of the error"),
+  lag_ms: z.number().min(50).max(10_000).default(500).describe("a joint may be as late as this (ms)"),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 

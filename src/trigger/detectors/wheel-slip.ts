@@ -17,9 +17,9 @@ import { odometryReaderOf } from "./plane-motion.ts";
 import { blend, dot, type Vector, ZERO } from "./vector.ts";
 
 const parametersSchema = z.strictObject({
-  window_ms: z.number().min(500).max(10_000).default(2000),
-  slip_rad: z.number().positive().default(0.5),
-  slip_share: z.number().min(0).max(1).default(0.3),
+  window_ms: z.number().min(500).max(10_000).default(2000).describe("over which headings are compared (ms)"),
+  slip_rad: z.number().positive().default(0.5).describe("what headings may differ by (rad) …"),
+  slip_share: z.number().min(0).max(1).default(0.3).describe("… and this share of the larger turn besides"),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 
