@@ -174,6 +174,7 @@ const meterTimer = setInterval(() => {
   tellTimes(passedMs);
   tellSaid();
   void askRobot();
+  trigger.setWallOffset(systemClock.wallNs() - nowNs());
   const isUndisturbed = ingest.connection === watchedConnection && watchedConnection?.kind === "connected";
   watchedConnection = ingest.connection;
   for (const loss of watch.step(nowNs(), ingest.traffic(), isUndisturbed)) send({ kind: "loss", loss });

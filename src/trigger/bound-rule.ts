@@ -19,6 +19,8 @@ export type RuleDeps = {
   readonly fields: FieldAccess;
   feedOf(channel: Channel): Feed;
   readonly log: Log;
+  /** What the wall clock says beyond log_time. */
+  readonly wallOffsetNs: () => bigint;
   readonly budget: RuleBudget;
   onEvent(event: RuleEvent): void;
 };

@@ -183,6 +183,8 @@ function elementField(node: ASTNode, element: ListElement, path: string, frame: 
   return { kind: "field", run };
 }
 
+type FieldList = Exclude<FieldValue, number | string | boolean | undefined>;
+
 export function isList(value: unknown): value is readonly (number | string | boolean)[] | Float64Array {
   return Array.isArray(value) || value instanceof Float64Array;
 }
@@ -379,10 +381,28 @@ export function sameValue(a: () => FieldValue, b: () => FieldValue, isSame: bool
   const run = (): Truth => {
     const x = a();
     const y = b();
-    if (x === undefined || y === undefined || Number.isNaN(x) || Number.isNaN(y)) return undefined;
-    return (x === y) === isSame;
+    const same = typeof x === "object" && typeof y === "object" ? sameList(x, y) : sameScalar(x, y);
+    return same === undefined ? undefined : same === isSame;
   };
   return { kind: "truth", run };
+}
+
+/** Values of different kinds cannot be compared. */
+function sameScalar(x: FieldValue, y: FieldValue): Truth {
+  if (x === undefined || typeof x !== typeof y || Number.isNaN(x) || Number.isNaN(y)) return undefined;
+  return x === y;
+}
+
+/** Unknown where an element is, or where there is none. */
+function sameList(x: FieldList, y: FieldList): Truth {
+  if (x.length !== y.length) return false;
+  let result: Truth;
+  for (let i = 0; i < x.length; i += 1) {
+    const same = sameScalar(x[i], y[i]);
+    if (same !== true) return same;
+    result = true;
+  }
+  return result;
 }
 
 function membership(node: ASTNode, args: Pair, frame: Frame): Code {

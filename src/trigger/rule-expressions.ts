@@ -59,9 +59,11 @@ export class RuleExpressions implements FeedOwner {
     const feed = this.#deps.feedOf(channel);
     for (const { feed: former } of this.#inputs.values()) former.detach(this);
     for (const [name, { staleMs }] of names) this.#inputs.set(name, { feed, freshness: feed.freshness(staleMs) });
-    for (const part of readers)
-      if (part.expression.inputs.every((name) => this.#inputs.has(name)))
-        part.bind(this.#inputs, this.#deps.clock, this);
+    for (const part of readers) {
+      if (!part.expression.inputs.every((name) => this.#inputs.has(name))) continue;
+      part.bind(this.#inputs, this.#deps.clock, this);
+      if (part.problem !== undefined) this.#report.noteUnknown(`${part.key}: ${part.problem}`);
+    }
     this.#attach();
   }
 

@@ -129,6 +129,7 @@ function toRule(name: string, rule: RuleText, reading: Reading): Rule {
   });
   const detector = condition.kind === "detector" ? condition.detector : undefined;
   if (detector !== undefined) checkRoles(rule, detector, followUps, reading);
+  if (condition.kind === "schedule" || condition.kind === "message") refuseFollowUps(rule, followUps, reading);
   return {
     name,
     place: reading.at(),
@@ -208,9 +209,10 @@ function toPolicy(name: string, rule: RuleText, condition: Rule["condition"]): C
 function versionOf(rule: RuleText, condition: Rule["condition"]): string {
   const { description: _, enabled: __, ...meaning } = rule;
   const parameters = condition.kind === "detector" ? condition.parameters : {};
-  const text = JSON.stringify({ ...meaning, parameters }, (_key, value: unknown) =>
-    typeof value === "string" ? withoutSpacing(value) : isRecord(value) ? sortKeys(value) : value,
-  );
+  const text = JSON.stringify({ ...meaning, parameters }, (key, value: unknown) => {
+    if (typeof value === "string" && key.endsWith("when")) return withoutSpacing(value);
+    return isRecord(value) ? sortKeys(value) : value;
+  });
   return createHash("sha256").update(text).digest("hex").slice(0, 8);
 }
 
@@ -268,7 +270,17 @@ function toSchedule(cron: string, timeZone: string | undefined, { at, findings }
   return { kind: "none" };
 }
 
-/** Inputs of a detector are its roles; others must be read by an expression of the rule. */
+/** A capture that was asked for is over with its post-roll: nothing follows that could be listened for. */
+function refuseFollowUps({ kind }: RuleText, followUps: readonly FollowUpSpec[], { at, findings }: Reading): void {
+  for (const { key } of followUps)
+    findings.push({
+      place: at(key),
+      problem: `${key} goes with when or detector, not with a ${kind} that is only asked for.`,
+      hint: "Remove it.",
+    });
+}
+
+/** Inputs of a detector are its roles, by topic; others must be read by an expression of the rule. */
 function checkRoles(
   rule: RuleText,
   detector: DetectorKind,
@@ -282,6 +294,17 @@ function checkRoles(
       problem: `detector ${detector.name} has no input "${input}".`,
       hint: nearestHint(input, detector.roles),
     });
+  for (const role of detector.roles.filter((name) => rule.inputs[name] !== undefined))
+    if (inputTopic(rule.inputs[role]) === undefined)
+      reading.findings.push({
+        place: reading.at("inputs", role),
+        problem: `detector ${detector.name} finds "${role}" by its type itself.`,
+        hint: `Name its topic, ${role}: /some/topic, or leave it away.`,
+      });
+}
+
+function inputTopic(input: RuleText["inputs"][string] | undefined): string | undefined {
+  return typeof input === "string" ? input : input?.topic;
 }
 
 function toDetector(name: string, rule: RuleText, { at, findings }: Reading): Rule["condition"] {

@@ -1,7 +1,8 @@
 /**
  * A rule of kind `sample`: fires by the wall clock, for coverage, whatever happens.
  *
- * The clock is log_time, so that a back-test samples at the recording's own time. An instant that falls into a silence
+ * The clock is log_time, so that a back-test samples at the recording's own time; live, a wall clock that was set since
+ * the boot counts. An instant that falls into a silence
  * of everything is made up for at the first tick after it, once and within a minute: from a robot that was off there is
  * nothing to sample.
  */
@@ -19,6 +20,7 @@ const LATE_S_MAX = 60n;
 export class SampleRule implements BoundRule {
   readonly rule: Rule;
   readonly budget: RuleBudget;
+  readonly #deps: RuleDeps;
   readonly #cron: string;
   readonly #schedule: Schedule;
   readonly #report: RuleReport;
@@ -29,6 +31,7 @@ export class SampleRule implements BoundRule {
     assert(rule.condition.kind === "schedule", "a sample has a schedule");
     this.rule = rule;
     this.budget = deps.budget;
+    this.#deps = deps;
     this.#cron = rule.condition.cron;
     this.#schedule = rule.condition.schedule;
     this.#report = new RuleReport(rule, deps);
@@ -37,7 +40,7 @@ export class SampleRule implements BoundRule {
   addChannel(): void {}
 
   onTick(_nowMs: number, atNs: bigint): void {
-    const second = atNs / SECOND_NS;
+    const second = (atNs + this.#deps.wallOffsetNs()) / SECOND_NS;
     if (second === this.#second) return;
     const askedUntil = this.#second ?? second - 1n;
     this.#second = second; // where the clock stepped back, nothing is asked twice

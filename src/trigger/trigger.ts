@@ -31,6 +31,9 @@ export type TriggerDeps = {
   onEvent(event: RuleEvent): void;
 };
 
+/** A wall clock that is only slewed stays with log_time. */
+const WALL_STEP_NS_MIN = 500_000_000n;
+
 /** Costs of ticks are measured on each so many. */
 const TICK_STRIDE = 16;
 
@@ -43,6 +46,7 @@ export class Trigger {
   readonly #feeds = new Map<number, Feed>();
   readonly #clock: RuleClock;
   #ticks = 0;
+  #wallOffsetNs = 0n;
 
   private constructor(deps: TriggerDeps) {
     this.#deps = deps;
@@ -94,6 +98,11 @@ export class Trigger {
     if (isConnected) this.#forgetRhythm();
   }
 
+  /** log_time goes on from the boot's first reading of the wall clock, which may have been set since. */
+  setWallOffset(offsetNs: bigint): void {
+    this.#wallOffsetNs = offsetNs > -WALL_STEP_NS_MIN && offsetNs < WALL_STEP_NS_MIN ? 0n : offsetNs;
+  }
+
   policies(): CapturePolicy[] {
     return this.#rules.map((rule) => rule.policy);
   }
@@ -111,7 +120,9 @@ export class Trigger {
     const { fields, log, limits = RULE_LIMITS, onEvent } = this.#deps;
     const budget = new RuleBudget(rule.name, { limits, log, onRest: () => this.#onRest(bound) });
     const feedOf = (channel: Channel) => this.#feedOf(channel);
-    const bound = openRule(rule, { clock: this.#clock, fields, log, budget, feedOf, onEvent }, before);
+    const wallOffsetNs = () => this.#wallOffsetNs;
+    const deps = { clock: this.#clock, fields, log, budget, feedOf, wallOffsetNs, onEvent };
+    const bound = openRule(rule, deps, before);
     for (const channel of this.#channels.values()) bound.addChannel(channel);
     return bound;
   }

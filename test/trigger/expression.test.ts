@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Truth } from "../../src/trigger/edge.ts";
 import { compileExpression, ExpressionProblem, parseExpression, type Scope } from "../../src/trigger/expression.ts";
@@ -103,6 +104,11 @@ test.each<[string, Truth]>([
   ["j.missing > 0 ? true : true", undefined],
   ["j.mode > 3", undefined],
   ["j.x == j.missing", undefined],
+  ["j.x == j.mode", undefined],
+  ["j.x != j.mode", undefined],
+  ["j.effort == j.effort", true],
+  ["j.effort != j.holes", true],
+  ["j.holes == j.holes", undefined],
   // Texts and truth values.
   ['j.mode == "auto"', true],
   ['j.mode != "auto"', false],
@@ -185,6 +191,16 @@ test("windows and deltas are fed by every message, whatever a condition short-ci
   expect(condition()).toBe(false);
 });
 
+test("changed compares lists by their elements", () => {
+  const rig = new TestScope();
+  const condition = compileExpression(parseExpression("changed(j.buttons)", rig.scope.inputs), rig.scope);
+  const seen = [[0, 1], [0, 1], [1, 1], [], []].map((buttons, k) => {
+    rig.send(k, { "j.buttons": Float64Array.from(buttons) });
+    return condition();
+  });
+  expect(seen).toEqual([undefined, false, true, true, undefined]);
+});
+
 test("changed compares with the message before", () => {
   const rig = new TestScope();
   const condition = compileExpression(parseExpression("changed(j.mode)", rig.scope.inputs), rig.scope);
@@ -193,4 +209,74 @@ test("changed compares with the message before", () => {
     return condition();
   });
   expect(seen).toEqual([undefined, false, true, undefined, undefined, false]);
+});
+
+/** A condition as text, and what it must be by Kleene's tables over doubles. */
+type Case = { readonly text: string; readonly truth: Truth };
+type NumberCase = { readonly text: string; readonly value: number };
+
+const numbers = fc.letrec<{ number: NumberCase }>((tie) => ({
+  number: fc.oneof(
+    { depthSize: "small", withCrossShrink: true },
+    fc.constantFrom(
+      ...[
+        ["j.x", 3],
+        ["j.y", -4],
+        ["j.nan", Number.NaN],
+        ["j.missing", Number.NaN],
+        ["abs(j.mode)", Number.NaN],
+        ["max(j.empty)", Number.NaN],
+        ['j.effort["elbow"]', -2.5],
+      ].map(([text, value]): NumberCase => ({ text: String(text), value: Number(value) })),
+    ),
+    fc.integer({ min: 0, max: 5 }).map((value): NumberCase => ({ text: String(value), value })),
+    tie("number").map(({ text, value }): NumberCase => ({ text: `abs(${text})`, value: Math.abs(value) })),
+    fc
+      .tuple(tie("number"), fc.constantFrom("+", "-", "*", "/"), tie("number"))
+      .map(
+        ([a, op, b]): NumberCase => ({ text: `(${a.text} ${op} ${b.text})`, value: arithmetic(a.value, op, b.value) }),
+      ),
+  ),
+})).number;
+
+function arithmetic(a: number, op: string, b: number): number {
+  return op === "+" ? a + b : op === "-" ? a - b : op === "*" ? a * b : a / b;
+}
+
+function compared(a: number, op: string, b: number): Truth {
+  if (Number.isNaN(a) || Number.isNaN(b)) return undefined;
+  return { "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": a === b, "!=": a !== b }[op];
+}
+
+const conditions = fc.letrec<{ condition: Case }>((tie) => ({
+  condition: fc.oneof(
+    { depthSize: "medium", withCrossShrink: true },
+    fc
+      .tuple(numbers, fc.constantFrom("<", "<=", ">", ">=", "==", "!="), numbers)
+      .map(([a, op, b]): Case => ({ text: `${a.text} ${op} ${b.text}`, truth: compared(a.value, op, b.value) })),
+    tie("condition").map(
+      ({ text, truth }): Case => ({ text: `!(${text})`, truth: truth === undefined ? undefined : !truth }),
+    ),
+    fc.tuple(tie("condition"), tie("condition")).map(([a, b]): Case => {
+      const isFalse = a.truth === false || b.truth === false;
+      return { text: `(${a.text} && ${b.text})`, truth: isFalse ? false : both(a, b) };
+    }),
+    fc.tuple(tie("condition"), tie("condition")).map(([a, b]): Case => {
+      const isTrue = a.truth === true || b.truth === true;
+      return { text: `(${a.text} || ${b.text})`, truth: isTrue ? true : either(a, b) };
+    }),
+  ),
+})).condition;
+
+const both = (a: Case, b: Case): Truth => (a.truth === undefined || b.truth === undefined ? undefined : true);
+const either = (a: Case, b: Case): Truth => (a.truth === undefined || b.truth === undefined ? undefined : false);
+
+test("any condition is what Kleene's tables say of it: what rests on an unknown is never true", () => {
+  fc.assert(
+    fc.property(conditions, ({ text, truth }) => {
+      fc.pre(text.includes("j."));
+      expect(evaluate(text, FIELDS), text).toBe(truth);
+    }),
+    { numRuns: 2000 },
+  );
 });

@@ -36,6 +36,16 @@ test("a wall clock that steps back takes no sample twice within the second", () 
   expect(robot.told).toEqual(["firing coverage 40.00", "firing coverage 40.00"]); // an instant that came twice
 });
 
+test("a wall clock that was set since the boot is a sample's clock; one that is a little off is not", () => {
+  const rules = SAMPLE("14 22 * * *"); // 22:14, which the messages reach after 40 s
+  const set = idleRobot(rules);
+  set.trigger.setWallOffset(-10_000_000_000n);
+  expect(set.stream("/joints", 10, 0, 60, () => ({})).told).toEqual(["firing coverage 50.00"]);
+  const slewed = idleRobot(rules);
+  slewed.trigger.setWallOffset(-300_000n);
+  expect(slewed.stream("/joints", 10, 0, 60, () => ({})).told).toEqual(["firing coverage 40.00"]);
+});
+
 const ASKED = "rules:\n  manual: { kind: manual, inputs: { request: /lode/capture } }\n";
 
 test("a message that asks for a capture is a firing, and its text is the note", () => {

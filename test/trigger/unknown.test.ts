@@ -33,6 +33,19 @@ test.each<[string, string, unknown, string]>([
   expect(robot.trigger.status()[0]).toMatchObject({ state: "bound", problems: [reason] });
 });
 
+test("a type that changes at run time is said, and rules nothing until it has the field again", () => {
+  const robot = new TestRobot(RULES("j.x > 10"));
+  const channel = (id: number, text: string) => ({
+    ...{ id, topic: "/joints", schema: { name: "test/Joints", encoding: "ros1msg", text } as const },
+    ...({ messageEncoding: "ros1", className: "light", isLocal: false, isLatched: false } as const),
+  });
+  robot.add(channel(1, "float64 x\n"));
+  expect(robot.trigger.status()[0]).toMatchObject({ state: "bound", problems: [] });
+  robot.add(channel(2, "float64 position\n"));
+  expect(robot.trigger.status()[0]).toMatchObject({ state: "waiting", reason: expect.stringContaining("x") });
+  expect(robot.warnings).toEqual([expect.stringContaining("when: ")]);
+});
+
 test("a single bad message between good ones is said", () => {
   const robot = robotOf("j.x > 1").stream("/joints", 100, 0, 1, () => ({ x: 0 }));
   robot.send("/joints", 1.001, { x: Number.NaN }).stream("/joints", 100, 1.01, 2, () => ({ x: 0 }));
