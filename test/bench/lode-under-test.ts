@@ -48,7 +48,7 @@ export class LodeUnderTest {
         telemetry: { socket, log_level: "warn" },
       }),
     );
-    const lode = new LodeUnderTest(Child.lode(["run", "--config", config]), socket, ringFolder);
+    const lode = new LodeUnderTest(Child.lode(["run", "--config", config], serviceEnvironment()), socket, ringFolder);
     const isConnected = () =>
       lode.status().then(
         (answer) => answer.source.is_connected,
@@ -98,6 +98,13 @@ export class LodeUnderTest {
     await this.child.stop();
     this.#ring?.close();
   }
+}
+
+/** What the installed service gives Node. */
+export function serviceEnvironment(): Record<string, string> {
+  const unit = readFileSync(join(ROOT, "systemd/lode.service"), "utf8");
+  const lines = [...unit.matchAll(/^Environment=(.*)$/gm)].map(([, pairs = ""]) => pairs);
+  return Object.fromEntries([...lines.join(" ").matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name, value]));
 }
 
 /** Beside the shipped ones, up to 20: a threshold with a debounce each, on the load's own joints. */

@@ -6,10 +6,10 @@
  * without its error says nothing. So: after a collection, from the second quarter on, with two standard errors.
  * The short form is an hour of traffic; `--seconds 86400` is the day.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Child, ROOT } from "../support/child.ts";
 import type { Benchmark } from "./bench.ts";
+import { serviceEnvironment } from "./lode-under-test.ts";
 import type { Sample } from "./memory-day.ts";
 
 const SHORT_SECONDS = 30; // what `npm run bench` gives
@@ -58,13 +58,6 @@ export async function benchmarkMemory({ seconds }: { readonly seconds: number })
       last,
     },
   };
-}
-
-/** As the installed service has it. */
-function serviceEnvironment(): Record<string, string> {
-  const unit = readFileSync(join(ROOT, "systemd/lode.service"), "utf8");
-  const pairs = unit.match(/^Environment=(.*)$/m)?.[1]?.split(" ") ?? [];
-  return Object.fromEntries(pairs.map((pair) => pair.split("=", 2)));
 }
 
 /** Least squares of y over x, with the slope's standard error. */
