@@ -66,7 +66,7 @@ async function measure(mix: MixName, secondsWanted: number): Promise<Benchmark> 
   return {
     name: `ceiling-${mix}`,
     about:
-      "socket to durable disk as fast as it goes, the whole daemon with 20 rules; what counts is committed. Then " +
+      "socket to durable disk as fast as it goes, the whole daemon with 20 rules and more; what counts is committed. Then " +
       `${paceText} for the same time. Trap: publisher and recorder share the cores, see publisher_cpu and CPU per GB.`,
     value: round(speed(ours)),
     unit: mix === "camera" ? "MB/s" : "k messages/s",

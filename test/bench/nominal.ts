@@ -50,7 +50,7 @@ async function measure(name: string, keeping: Keeping, seconds: number): Promise
     return {
       name,
       about:
-        `a robot of 22 MB/s and 1,030 messages/s, the whole daemon with 20 rules, ` +
+        `a robot of 22 MB/s and 1,030 messages/s, the whole daemon with 20 rules and more, ` +
         `${keeping === "default" ? "as Lode comes" : "everything stored at full rate"}; CPU of a core over ` +
         "the same seconds. Trap: who loses messages is cheap, so published must be what is accounted for.",
       value: round(ours.share.cpuPercent),
