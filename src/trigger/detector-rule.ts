@@ -62,7 +62,7 @@ export class DetectorRule implements BoundRule {
         this.#atNs = atNs; // of signals, which come out while the detector listens
         listen(message, nowMs, atNs);
       },
-      evaluate: this.#evaluate,
+      ...(this.#detector.isJudgedAtTicks === true ? {} : { evaluate: this.#evaluate }),
     });
   }
 

@@ -35,6 +35,8 @@ export type DetectorDeps = {
 export type Listener = (message: Uint8Array, nowMs: number, atNs: bigint) => void;
 
 export interface Detector {
+  /** Its conditions are looked at every tick and not after every message, for it watches far more than one message tells. */
+  readonly isJudgedAtTicks?: boolean;
   /** Offered every channel once: how to listen to it, or undefined. */
   bind(channel: Channel): Listener | undefined;
   /** About every 50 ms of rule time. */

@@ -166,6 +166,19 @@ describe("action goals", () => {
     expect(rig.firings()[0]?.values.end).toBe("cancelled");
   });
 
+  test("a cancelled goal whose place nothing takes for two seconds fires by the rules for mobile bases", () => {
+    const run = (next: readonly (readonly [number, number])[]) => {
+      const rig = new TestRobot(shipped("mobile-base.yaml")).topic("/odometry", "nav_msgs/msg/Path");
+      rig.topic("/navigate/_action/status", "action_msgs/msg/GoalStatusArray").topic("/log", "rcl_interfaces/msg/Log");
+      rig.send("/navigate/_action/status", 0, goals()).send("/navigate/_action/status", 1, goals([1, EXECUTING]));
+      rig.send("/navigate/_action/status", 2, goals([1, CANCELED]));
+      rig.stream("/log", 10, 2.1, 3, () => ({})).send("/navigate/_action/status", 3, goals([1, CANCELED], ...next));
+      return rig.stream("/log", 10, 3.1, 8, () => ({}));
+    };
+    expect(run([]).told).toEqual(["firing action_cancelled 4.00"]);
+    expect(run([[2, EXECUTING]]).firings()).toEqual([]);
+  });
+
   test("actionlib's numbers mean what actionlib says", () => {
     const list = (status: number) => ({ status_list: [{ goal_id: { id: "go" }, status, text: "no path" }] });
     const rig = new TestRobot(one("action_goal")).topic("/move_base/status", "actionlib_msgs/GoalStatusArray");

@@ -7,7 +7,7 @@ import type { Channel } from "../../model/channel.ts";
 import type { Detector, DetectorDeps, Listener, Subject } from "../detector.ts";
 import { plainTypeName } from "../seams.ts";
 
-/** One topic's messages. */
+/** One topic's messages. Conditions are looked at after `tick`. */
 export interface Stream {
   readonly hear: Listener;
   tick?(nowMs: number): void;
@@ -19,6 +19,7 @@ export interface Stream {
 export type OpenStream = (channel: Channel, subject: Subject) => Stream | undefined;
 
 export class PerTopic implements Detector {
+  readonly isJudgedAtTicks = true;
   readonly #deps: DetectorDeps;
   readonly #open: OpenStream;
   readonly #streams = new Map<string, { readonly subject: Subject; readonly stream: Stream }>();

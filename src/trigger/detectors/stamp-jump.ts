@@ -10,7 +10,7 @@
  * outlier, or a second publisher on the topic, is none; and only of a topic that had no such step for `history_ms`. Fires once for each
  * step. A constant offset, drift, growing latency and stamps of zero are none.
  * `step_ms`: ntpd steps a clock that is off by more than 128 ms (RFC 5905, STEPT) and slews it below; the default leaves
- * room for drivers that synchronise a sensor's own clock. Keep the rule's `for_ms` at 0: the condition lasts a message.
+ * room for drivers that synchronise a sensor's own clock. Keep the rule's `for_ms` at 0: the condition lasts a tick.
  */
 import { z } from "zod";
 import type { Channel } from "../../model/channel.ts";
@@ -60,6 +60,7 @@ class Stamps implements Stream {
   #stretchMs = 0;
   #steadySinceMs = Number.NaN;
   #step: Step | undefined;
+  #isTold = false;
 
   constructor(parameters: Parameters, stamp: FieldReader, subject: Subject) {
     this.#parameters = parameters;
@@ -69,6 +70,13 @@ class Stamps implements Stream {
 
   forget(): void {
     this.#begin(Number.NaN);
+    this.#isTold = false;
+  }
+
+  /** A step is an event: true at one tick. */
+  tick(): void {
+    if (this.#isTold) this.#subject.condition = false;
+    this.#isTold = this.#subject.condition === true;
   }
 
   hear(message: Uint8Array, nowMs: number, atNs: bigint): void {
@@ -77,7 +85,7 @@ class Stamps implements Stream {
     const stampMs = seconds * 1000;
     const lateMs = Number(atNs) / 1e6 - stampMs;
     if (Number.isNaN(this.#steadySinceMs)) this.#begin(nowMs);
-    this.#subject.condition = false;
+    this.#subject.condition ??= false;
     if (this.#step !== undefined) this.#confirm(this.#step, lateMs, nowMs);
     else if (this.#isStep(stampMs, lateMs)) this.#step = { fromMs: this.#lastLateMs, toMs: lateMs, sinceMs: nowMs };
     if (this.#step === undefined) this.#learn(lateMs, nowMs);
