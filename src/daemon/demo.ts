@@ -67,6 +67,7 @@ export type DemoResult = {
 const FIRING_LAG_NS = 4_000_000_000n;
 const FIRING_LEAD_NS = 500_000_000n;
 const POLL_MS = 100;
+const ROBOT = { id: "demo-arm", site: "demo", embodiment: "arm" };
 /** What one arms beside the default rules on a robot that grasps. */
 const MANIPULATOR_RULES = resolve(import.meta.dirname, "../../config/rules/manipulator.yaml");
 
@@ -122,7 +123,7 @@ export class Demo {
     const tokenFile = join(folder, "token");
     writeFileSync(tokenFile, this.#receiver.addRobot("demo-arm"), { mode: 0o600 });
     const given = {
-      robot: { id: "demo-arm", site: "demo", embodiment: "arm", labels: { physics: "simulated" } },
+      robot: { ...ROBOT, physics: "simulated", task_type: "pick_and_place" },
       sources: [{ url: bridgeUrl }],
       rules: { files: [MANIPULATOR_RULES] },
       topics: { exclude: isBeliefHidden ? [...BELIEF_TOPICS] : [] },

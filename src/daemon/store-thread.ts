@@ -125,7 +125,10 @@ const capture = Capture.open(journal, policies, {
     onDemand = globs;
     tellOnDemand();
   },
-  onSealed: (episode) => tell({ kind: "sealed", episode }),
+  onSealed: (episode) => {
+    countHours(true); // its manifest has them
+    tell({ kind: "sealed", episode });
+  },
 });
 
 /** What the open episode wants, and how many firings that answers. */
@@ -203,11 +206,11 @@ function commit(): void {
 
 let [hoursMs, savedMs] = [performance.now(), performance.now()];
 
-function countHours(isEnding = false): void {
+function countHours(isToSave = false): void {
   const nowMs = performance.now();
   hours.addTime("on_ms", nowMs - hoursMs);
   hoursMs = nowMs;
-  if (nowMs - savedMs < HOURS_SAVE_MS && !isEnding) return;
+  if (nowMs - savedMs < HOURS_SAVE_MS && !isToSave) return;
   savedMs = nowMs;
   hours.save();
 }
