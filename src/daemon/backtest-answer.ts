@@ -63,11 +63,13 @@ function verdictToWire(verdict: RecordingVerdict): Record<string, unknown> {
   };
 }
 
-/** Rules that this recording could not have fired, and why. */
+/** What rules could not see here, and why: inputs that are not there, parts that cannot be told, firings passed over. */
 export function missedInputs(verdict: RecordingVerdict): { readonly rule: string; readonly reason: string }[] {
-  return verdict.rules
-    .filter(({ state }) => state === "waiting")
-    .map(({ rule, reason }) => ({ rule, reason: reason ?? "" }));
+  return verdict.rules.flatMap(({ rule, state, reason = "", problems, throttled }) => [
+    ...(state === "waiting" ? [{ rule, reason }] : []),
+    ...problems.map((problem) => ({ rule, reason: problem })),
+    ...(throttled === undefined ? [] : [{ rule, reason: throttled }]),
+  ]);
 }
 
 function firingToWire({ rule, detector, topic, atNs, values }: Firing, verdict: RecordingVerdict) {

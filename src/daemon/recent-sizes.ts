@@ -6,20 +6,21 @@
  */
 export type KeptSize = { readonly messages: number; readonly bytes: number };
 
-const CAPACITY_MIN = 4096;
-
 export class RecentSizes {
-  #times = new BigInt64Array(CAPACITY_MIN);
-  #bytes = new Uint32Array(CAPACITY_MIN);
-  #channels = new Uint16Array(CAPACITY_MIN);
+  #times: BigInt64Array;
+  #bytes: Uint32Array;
+  #channels: Uint16Array;
   #count = 0;
   /** Size of the last forgotten message, by channel. */
   readonly #forgotten = new Map<number, number>();
   readonly #keepFromNs: () => bigint;
 
-  /** `keepFromNs`: nobody will ask for what is before. */
-  constructor(keepFromNs: () => bigint) {
+  /** `keepFromNs`: nobody will ask for what is before. `capacity`: to begin with. */
+  constructor(keepFromNs: () => bigint, capacity = 4096) {
     this.#keepFromNs = keepFromNs;
+    this.#times = new BigInt64Array(capacity);
+    this.#bytes = new Uint32Array(capacity);
+    this.#channels = new Uint16Array(capacity);
   }
 
   /** In order of time. */

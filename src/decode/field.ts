@@ -103,7 +103,7 @@ type TargetRead = (cursor: Cursor) => FieldValue;
 function compileTarget(target: Target, ros: 1 | 2): TargetRead {
   switch (target.kind) {
     case "value":
-      return isFixedPrimitive(target.type) ? compileScalar(target.type, ros) : readText;
+      return isFixedPrimitive(target.type) ? compileScalar(target.type, ros) : compileText();
     case "array":
       return isFixedPrimitive(target.type)
         ? compileNumbers(target.field, target.type, ros)
@@ -124,15 +124,44 @@ function compileScalar(type: FixedPrimitiveName, ros: 1 | 2): TargetRead {
   };
 }
 
+/** Names, frames and phases are the same message after message: the text is made anew only when its bytes change. */
+function compileText(): TargetRead {
+  let known = new Uint8Array(0);
+  let text = "";
+  return (cursor) => {
+    const length = cursor.textBytes();
+    if (length < 0) return undefined;
+    const offset = textOffset(cursor, length);
+    if (isText(cursor.view, offset, length, known)) return text;
+    known = Uint8Array.from(bytesAt(cursor.view, offset, length));
+    text = decodeText(cursor.view, offset, length);
+    return text;
+  };
+}
+
+function isText(view: DataView, offset: number, length: number, known: Uint8Array): boolean {
+  if (length !== known.length) return false;
+  for (let index = 0; index < length; index += 1) if (view.getUint8(offset + index) !== known[index]) return false;
+  return true;
+}
+
 function readText(cursor: Cursor): string | undefined {
   const length = cursor.textBytes();
   if (length < 0) return undefined;
-  const offset = cursor.offset - (cursor.isCdr && length > 0 ? length + 1 : length);
-  return decodeText(cursor.view, offset, length);
+  return decodeText(cursor.view, textOffset(cursor, length), length);
+}
+
+/** Of the text that the cursor has just passed. */
+function textOffset(cursor: Cursor, length: number): number {
+  return cursor.offset - (cursor.isCdr && length > 0 ? length + 1 : length);
 }
 
 function decodeText(view: DataView, offset: number, length: number): string {
-  return Buffer.from(view.buffer, view.byteOffset + offset, length).toString("utf8");
+  return bytesAt(view, offset, length).toString("utf8");
+}
+
+function bytesAt(view: DataView, offset: number, length: number): Buffer {
+  return Buffer.from(view.buffer, view.byteOffset + offset, length);
 }
 
 function readTexts(cursor: Cursor, field: Field): readonly string[] | undefined {
