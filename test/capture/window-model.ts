@@ -15,7 +15,7 @@ import type { CapturePolicy } from "../../src/model/rule-event.ts";
 import { compileGlobs } from "../../src/std/glob.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { write } from "../batch/episode-rig.ts";
-import { CAMERA, channel, IMAGE, JOINTS, LIGHT, MS, noise, Rig } from "../ring/ring-rig.ts";
+import { channel, IMAGE, JOINTS, MS, noise, Rig, topicClass } from "../ring/ring-rig.ts";
 import { readMcapBySpec } from "../support/mcap-spec-reader.ts";
 import { policy } from "./machine-rig.ts";
 
@@ -36,6 +36,9 @@ const POLICIES: readonly CapturePolicy[] = [
 ];
 const RULES = POLICIES.map(({ rule }) => rule);
 export type RuleName = (typeof RULES)[number];
+
+/** Little more than the longest pre-roll: what no episode holds is soon gone. */
+const CLASSES = [topicClass("light", { diskMsMax: 6000 }), topicClass("camera", { diskMsMax: 6000 })];
 
 const TICK_MS = 50;
 const TICKS_A_FLUSH = 10;
@@ -65,7 +68,7 @@ class World {
 
   constructor(isDiskSlow: boolean) {
     this.#isDiskSlow = isDiskSlow;
-    this.#rig = new Rig({ classes: [LIGHT, CAMERA] });
+    this.#rig = new Rig({ classes: CLASSES });
     this.#rig.addChannel(...CHANNELS);
     createCaptureTables(this.#rig.journal);
     this.#flushedNs = this.#rig.nowNs;
@@ -141,7 +144,8 @@ class World {
       this.#commit();
     }
     this.#capture.tick(this.#rig.nowNs, this.#flushedNs);
-    this.#rig.ring.step(this.#isDiskSlow ? 0 : 20);
+    if (!this.#isDiskSlow) this.#rig.ring.step(20);
+    else if (this.#count % 8 === 0) this.#rig.ring.step(0); // a chunk every 0.4 s
     const episode = batches ? this.#sealed.shift() : undefined;
     if (episode !== undefined) await this.#batch(episode);
   }
@@ -240,7 +244,7 @@ class World {
     const nowNs = this.#rig.nowNs + 2000n * MS;
     this.#crashNs.push(this.#rig.nowNs);
     this.#rig.remove();
-    this.#rig = new Rig({ classes: [LIGHT, CAMERA] }, left, nowNs);
+    this.#rig = new Rig({ classes: CLASSES }, left, nowNs);
     const known = new Set(this.#rig.ring.channels.map(({ id }) => id));
     this.#rig.addChannel(...CHANNELS.filter(({ id }) => !known.has(id)));
     const there = new Set(this.#rig.readAll().map(({ channelId, logTimeNs }) => `${channelId} ${logTimeNs}`));
