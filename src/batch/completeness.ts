@@ -105,7 +105,7 @@ const blankTally = (className: string, role: TopicRole): TopicTally => ({
 });
 
 function topicCompleteness(
-  { episode, onDemand, stampSteps }: CompletenessQuestion,
+  { episode, onDemand, stampSteps, heavyClasses }: CompletenessQuestion,
   topic: string,
   tally: TopicTally,
   losses: readonly Loss[],
@@ -127,6 +127,7 @@ function topicCompleteness(
     askedPostRollMs: atLeastZero(msOfNs(episode.endNs - lastFiringNs)),
     preRollMs: first === undefined ? undefined : atLeastZero(msOfNs(firingNs - latest(first, episode.startNs))),
     postRollMs: last === undefined ? undefined : atLeastZero(msOfNs(earliest(last, episode.endNs) - lastFiringNs)),
+    cutTo: heavyClasses.has(tally.className) ? "chunk" : "message",
     messages: times.length + tally.latchedCount,
     bytes: tally.bytes,
     longestGapMs: longestGapMs(times),

@@ -115,6 +115,8 @@ export type TopicCompleteness = {
   /** Time before the first firing that the data really reaches back to; undefined if the topic has no message in the window. */
   readonly preRollMs: number | undefined;
   readonly postRollMs: number | undefined;
+  /** How the window is cut: at the message, or around whole chunks, which bring more than was asked and never less. */
+  readonly cutTo: "message" | "chunk" | undefined;
   readonly messages: number;
   readonly bytes: number;
   /** Between two messages that follow each other; undefined if there are not two. */
@@ -138,7 +140,7 @@ export type TopicCompleteness = {
 /** What entries of earlier versions do not say. */
 export const UNSAID_TOPIC = {
   ...{ role: "observation", askedPreRollMs: 0, askedPostRollMs: 0, longestGapMs: undefined, clockSteps: [] },
-  ...{ isOnDemand: false, onDemandStartMs: undefined },
+  ...{ isOnDemand: false, onDemandStartMs: undefined, cutTo: undefined },
 } as const satisfies Partial<TopicCompleteness>;
 
 /**

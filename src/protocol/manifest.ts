@@ -159,13 +159,15 @@ const completeness = z
     clock_steps: z.array(clockStep).default([]),
     is_on_demand: z.boolean().default(false),
     on_demand_start_ms: z.number().optional(),
+    cut_to: z.enum(["message", "chunk"]).optional(),
   })
   .transform(({ class_name, pre_roll_ms, post_roll_ms, asked_pre_roll_ms, asked_post_roll_ms, ...same }) => {
-    const { longest_gap_ms, clock_steps, is_on_demand, on_demand_start_ms, ...rest } = same;
+    const { longest_gap_ms, clock_steps, is_on_demand, on_demand_start_ms, cut_to, ...rest } = same;
     return {
       ...{ ...rest, className: class_name, preRollMs: pre_roll_ms, postRollMs: post_roll_ms },
       ...{ askedPreRollMs: asked_pre_roll_ms, askedPostRollMs: asked_post_roll_ms, longestGapMs: longest_gap_ms },
       ...{ clockSteps: clock_steps, isOnDemand: is_on_demand, onDemandStartMs: on_demand_start_ms },
+      cutTo: cut_to,
     };
   });
 

@@ -113,6 +113,13 @@ test("a local topic is in no file and in no manifest", () => {
   }
 });
 
+test("light topics are cut to the message and heavy ones to the chunk, and both are said", () => {
+  const told = new Map(result.episode.completeness.map(({ topic, cutTo }) => [topic, cutTo]));
+  expect([JOINTS, IMU, FRONT, SIDE].map(({ topic }) => told.get(topic))).toEqual([
+    ...["message", "message", "chunk", "chunk"],
+  ]);
+});
+
 test("an episode keeps the topics that its rules keep, and what is latched", async () => {
   const folder = join(rig.folder, "kept");
   mkdirSync(folder);
