@@ -64,7 +64,7 @@ class World {
   #count = 0;
   #episodes = 0;
   #ignored = 0;
-  readonly #isDiskSlow: boolean;
+  #isDiskSlow: boolean;
 
   constructor(isDiskSlow: boolean) {
     this.#isDiskSlow = isDiskSlow;
@@ -74,6 +74,14 @@ class World {
     this.#flushedNs = this.#rig.nowNs;
     this.#capture = this.#openCapture();
     this.#send(TF_STATIC.id, "base -> tool");
+  }
+
+  get episodes(): number {
+    return new EpisodeTable(this.#rig.journal).list(1000).length;
+  }
+
+  get crashes(): number {
+    return this.#crashNs.length;
   }
 
   remove(): void {
@@ -114,7 +122,9 @@ class World {
   /** Everything has become files: each firing is in one of them, and nothing is held any more. */
   async finish(): Promise<void> {
     this.#wordsUntilCrash = undefined;
-    await this.run(400, true);
+    await this.run(200, true);
+    this.#isDiskSlow = false;
+    await this.run(200, true);
     const table = new EpisodeTable(this.#rig.journal);
     const stored = table.list(1000);
     deepStrictEqual(
@@ -145,7 +155,7 @@ class World {
     }
     this.#capture.tick(this.#rig.nowNs, this.#flushedNs);
     if (!this.#isDiskSlow) this.#rig.ring.step(20);
-    else if (this.#count % 8 === 0) this.#rig.ring.step(0); // a chunk every 0.4 s
+    else if (this.#count % 20 === 0) this.#rig.ring.step(0); // a chunk a second
     const episode = batches ? this.#sealed.shift() : undefined;
     if (episode !== undefined) await this.#batch(episode);
   }
@@ -318,6 +328,29 @@ export async function proveWindows({ runs, seed, crashes }: WindowProof): Promis
     }),
     { numRuns: runs, seed },
   );
+}
+
+/**
+ * One episode from its firing until it is let go, the process ended before every word in turn: with its row and before
+ * the ring heard of it, sealed, waiting for its files, with its files and before their rows, and before the ring let go. Returns at how many.
+ */
+export async function proveEveryWord(): Promise<number> {
+  for (let words = 1; ; words += 1) {
+    const world = new World(false);
+    try {
+      await world.run(60, true);
+      await world.crash(words);
+      await world.fire("extend");
+      await world.run(100, true);
+      const isOver = world.crashes === 0;
+      await world.finish();
+      // The first word, to the topics on demand, is the only one before the row.
+      deepStrictEqual(world.episodes, words === 1 ? 0 : 1, `as many episodes after word ${words}`);
+      if (isOver) return words - 1;
+    } finally {
+      world.remove();
+    }
+  }
 }
 
 type WindowProof = { readonly runs: number; readonly seed: number; readonly crashes: boolean };
