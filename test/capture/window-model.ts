@@ -332,7 +332,8 @@ export async function proveWindows({ runs, seed, crashes }: WindowProof): Promis
 
 /**
  * One episode from its firing until it is let go, the process ended before every word in turn: with its row and before
- * the ring heard of it, sealed, waiting for its files, with its files and before their rows, and before the ring let go. Returns at how many.
+ * the ring heard of it, sealed, waiting for its files, with its files and before their rows, before the ring let go.
+ * Returns at how many words.
  */
 export async function proveEveryWord(): Promise<number> {
   for (let words = 1; ; words += 1) {

@@ -30,7 +30,15 @@ const MANIFEST: Manifest = {
     completeness: [
       {
         ...{ topic: "/j", className: "light", role: "observation", askedPreRollMs: 10_000, askedPostRollMs: 5000 },
-        ...{ preRollMs: 9990, postRollMs: 4990, messages: 7, bytes: 70, longestGapMs: 20, dropped: { queue_full: 1 } },
+        ...{
+          preRollMs: 9990,
+          postRollMs: 4990,
+          cutTo: "chunk",
+          messages: 7,
+          bytes: 70,
+          longestGapMs: 20,
+          dropped: { queue_full: 1 },
+        },
         gaps: [{ startNs: T, endNs: T + 1n, reason: "queue_full" }],
         clockSteps: [{ atNs: T + 3n, stepMs: -3000 }],
         ...{ isOnDemand: true, onDemandStartMs: 80, coverage: "full" },
