@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { waitFor } from "../support/child.ts";
-import { CAMERA, DEBUG, JOINTS, LiveRobot, TF_STATIC } from "./live-robot.ts";
+import { CAMERA, CAPTURE, DEBUG, JOINTS, LiveRobot, TF_STATIC } from "./live-robot.ts";
 import { receivedManifest, receivedMessages } from "./received.ts";
 import { Rig } from "./rig.ts";
 
@@ -97,6 +97,41 @@ test("a rule's firing has topics on demand subscribed within 100 ms, and the clo
   const [, median = Number.POSITIVE_INFINITY] = tookMs.toSorted((a, b) => a - b);
   expect(median).toBeLessThan(SUBSCRIBE_MS_MAX);
 });
+
+test("a message asks for an episode with its words and the rule's topics; a rule on trial opens none", {
+  timeout: 60_000,
+}, async () => {
+  await using robot = await LiveRobot.open({ isAsking: true });
+  await using rig = await Rig.open({ bridgePort: robot.port, config: { rules: { files: ["asked.yaml"] } } });
+  writeFileSync(join(rig.folder, "asked.yaml"), ASKED_RULES);
+  await rig.startReceiver();
+  await rig.startDaemon();
+  await waitFor(() => robot.isSubscribed(JOINTS) && robot.isSubscribed(CAPTURE), "subscriptions");
+  const ruleOf = async (name: string) => (await rig.status()).capture.rules.find(({ rule }) => rule === name);
+  await waitFor(async () => (await ruleOf("push"))?.state === "bound", "the rules to be bound");
+  robot.push();
+  await waitFor(async () => (await ruleOf("push"))?.firings === 1, "the firing on trial");
+  robot.ask("it squeaks");
+  await rig.episodesHome(1, 20_000);
+  expect((await rig.episodes()).map(({ rule }) => rule)).toEqual(["manual"]);
+  const { episode } = await receivedManifest(rig);
+  expect(episode).toMatchObject({ kind: "manual", note: "it squeaks", outcome: "unknown" });
+  const topics = new Set([...(await receivedMessages(rig))].map((line) => line.split(" ")[0]));
+  expect([...topics].sort()).toEqual([JOINTS, "/lode/episode", TF_STATIC]);
+});
+
+const ASKED_RULES = `rules:
+  push:
+    inputs: { j: ${JOINTS} }
+    when: j.effort["elbow"] > 5
+    dry_run: true
+  manual:
+    kind: manual
+    inputs: { request: ${CAPTURE} }
+    pre_roll_ms: 500
+    post_roll_ms: 500
+    topics: ["/joint_*"]
+`;
 
 const PUSH_RULE = `rules:
   push:

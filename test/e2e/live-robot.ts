@@ -1,6 +1,7 @@
 /**
  * A robot behind a rosbridge server in this process that goes on sending until it is ended: joints, one camera,
- * `/tf_static` sent once before anybody listens, and a debug topic. It keeps its own ledger of what it sent.
+ * `/tf_static` sent once before anybody listens, a debug topic, and on wish
+ * what a person asks of Lode. It keeps its own ledger of what it sent.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { parse } from "@foxglove/rosmsg";
@@ -13,6 +14,7 @@ export const JOINTS = "/joint_states";
 export const CAMERA = "/camera/image/compressed";
 export const TF_STATIC = "/tf_static";
 export const DEBUG = "/debug/force";
+export const CAPTURE = "/lode/capture";
 
 type Sent = { readonly topic: string; readonly sha256: string; readonly wallMs: number };
 
@@ -22,6 +24,8 @@ export type LiveRobotOptions = {
   readonly cameraHz?: number;
   /** Of one frame; random, so that nothing compresses it. */
   readonly frameBytes?: number;
+  /** Has a topic on which a person asks for captures. */
+  readonly isAsking?: boolean;
 };
 
 export class LiveRobot {
@@ -37,12 +41,13 @@ export class LiveRobot {
   }
 
   static async open(options: LiveRobotOptions = {}): Promise<LiveRobot> {
-    const { port = 0, jointsHz = 50, cameraHz = 10, frameBytes = 20_000 } = options;
+    const { port = 0, jointsHz = 50, cameraHz = 10, frameBytes = 20_000, isAsking = false } = options;
     const robot = new LiveRobot(await RosbridgeServer.open({ ros: 2, port }));
     robot.#advertise(TF_STATIC, "tf2_msgs/msg/TFMessage", true);
     robot.#advertise(JOINTS, "sensor_msgs/msg/JointState");
     robot.#advertise(CAMERA, "sensor_msgs/msg/CompressedImage");
     robot.#advertise(DEBUG, "geometry_msgs/msg/WrenchStamped");
+    if (isAsking) robot.#advertise(CAPTURE, "std_msgs/msg/String");
     robot.#publish(TF_STATIC, { transforms: [] });
     robot.#every(1000 / jointsHz, () => robot.#publish(JOINTS, robot.#joints()));
     robot.#every(1000 / cameraHz, () => robot.#publish(CAMERA, robot.#frame(frameBytes)));
@@ -68,6 +73,11 @@ export class LiveRobot {
   /** Something pushes against the elbow, for one message. */
   push(): void {
     this.#publish(JOINTS, this.#joints(9));
+  }
+
+  /** A person asks for a capture. */
+  ask(words: string): void {
+    this.#publish(CAPTURE, { data: words });
   }
 
   /** It says nothing more; the connections stay. */
