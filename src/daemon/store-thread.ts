@@ -159,6 +159,8 @@ ingestPort.on("message", (note: IngestToStore) => {
     case "loss":
       return ledger.drop(note.loss);
     case "said":
+      if (config.robot.physics === "physical" && said.signs.length === 0 && note.said.signs.length > 0)
+        log.warn("The robot is configured as physical, and its data shows a simulator.", { signs: note.said.signs });
       said = note.said;
       return hours.moveTo(siteOf(config.robot, said.labels));
     case "times":
