@@ -101,6 +101,12 @@ test("a back-test of the ring, and of what is exported from it, agrees exactly w
   expect(ofRing.ignoredFirings).toBeGreaterThan(0);
   for (const { rule, firings } of ofRing.rules) expect(firings, rule).toBeGreaterThan(0);
 
+  type Answer = { recordings: { boot: string; episodes: object[]; firings: object[] }[] };
+  const answer = await rig.lode<Answer>(["backtest", "--ring", "--from", "-1h"]);
+  expect(answer.recordings.map(({ boot, ...told }) => [boot, told.episodes.length, told.firings.length])).toEqual([
+    [source.bootId, live.length, ofRing.firings.length],
+  ]);
+
   const exported = join(rig.folder, "ring.mcap");
   await rig.lode(["export", "--from", "-1h", "-o", exported]);
   await using recording = await openRecording(exported, { findDefinition: () => undefined });

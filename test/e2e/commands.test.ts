@@ -16,6 +16,16 @@ test("backtest tells what the rules would have caught, in seconds from the recor
   expect(recording?.episodes).toMatchObject([{ outcome: "recovered", attempts: 2 }]);
 });
 
+test("backtest says how it wants to be asked", async () => {
+  await using rig = await Rig.open({ bridgePort: 1 });
+  const asked = (...args: string[]) => rig.lode(["backtest", ...args]);
+  await expect(asked()).rejects.toThrow("Either recordings or --ring");
+  await expect(asked("a.mcap", "--ring")).rejects.toThrow("Either recordings or --ring");
+  await expect(asked("a.mcap", "--from", "-1h")).rejects.toThrow("--from and --to are of --ring");
+  await expect(asked("a.mcap", "--against")).rejects.toThrow("give others with --rules");
+  await expect(asked("--ring")).rejects.toThrow("There is no ring");
+});
+
 test("a receiver enrols robots and readers, and forgets them", async () => {
   await using rig = await Rig.open({ bridgePort: 1 });
   const receiver = <T>(...args: string[]) => rig.lode<T>(["receiver", ...args], "receiver.yaml");
