@@ -121,6 +121,23 @@ describe("diagnostics level", () => {
   });
 });
 
+describe("diagnostics of an aggregator", () => {
+  const says = (level: number, name: string) => ({ status: [{ level, name, message: "hot" }] });
+  const type = "diagnostic_msgs/msg/DiagnosticArray";
+
+  test("count where there is no plain topic, and only there", () => {
+    const alone = new TestRobot(one("diagnostics_level")).topic("/diagnostics_agg", type);
+    alone.stream("/diagnostics_agg", 1, 0, 20, (atS) => says(atS > 10 ? 2 : 0, "/Motors/left"));
+    expect(alone.told).toEqual(["firing r 11.00"]);
+    const both = new TestRobot(one("diagnostics_level")).topic("/diagnostics_agg", type).topic("/diagnostics", type);
+    for (let atS = 0; atS < 20; atS += 1) {
+      both.send("/diagnostics", atS, says(atS > 10 ? 2 : 0, "left"));
+      both.send("/diagnostics_agg", atS + 0.5, says(atS > 10 ? 2 : 0, "/Motors/left"));
+    }
+    expect(both.told).toEqual(["firing r 11.00"]);
+  });
+});
+
 describe("action goals", () => {
   const [EXECUTING, SUCCEEDED, CANCELED, ABORTED] = [2, 4, 5, 6];
   const uuid = (id: number) => Array.from({ length: 16 }, () => id);

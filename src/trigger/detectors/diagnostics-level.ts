@@ -57,15 +57,17 @@ class DiagnosticsLevel implements Detector {
 
   bind(channel: Channel): Listener | undefined {
     const named = this.#deps.topicOf("diagnostics");
-    // The aggregated topic repeats the plain one under other names.
-    const isWanted = named === undefined ? !channel.topic.endsWith("_agg") : channel.topic === named;
+    const isWanted = named === undefined || channel.topic === named;
     if (!isWanted || plainTypeName(channel.schema.name) !== "diagnostic_msgs/DiagnosticArray") return undefined;
     const levels = readerOf(this.#deps.fields, channel, "status[*].level");
     const names = readerOf(this.#deps.fields, channel, "status[*].name");
     const messages = readerOf(this.#deps.fields, channel, "status[*].message");
     if (levels === undefined || names === undefined) return undefined;
     this.#topics.push(channel.topic);
+    // The aggregated topic repeats the plain one under other names: it counts where there is no other.
+    const isRepeated = named === undefined && channel.topic.endsWith("_agg");
     return (message) => {
+      if (isRepeated && this.#topics.some((topic) => !topic.endsWith("_agg"))) return;
       const level = numbersOf(levels(message));
       const texts = textsOf(messages?.(message));
       for (const [index, name] of textsOf(names(message)).entries())

@@ -69,8 +69,11 @@ const SENSOR_TYPES = new Set(
   .add("geometry_msgs/Wrench");
 
 const COMMAND_NAME = /cmd|command|goal|target|desired|reference|setpoint|teleop/i;
+/** What perception says when it sees something, or when somebody looks. */
+const EVENT_NAME = /marker|aruco|april|(^|[/_])tags?([/_]|$)|object|detect|person|face|debug|result|annotat|overlay/i;
 
-/** What a sensor sends by itself; commands, events and anything named like a command may stop at will. */
+/** What a sensor sends by itself; commands, events and anything named so may stop at will. */
 function isSensor({ topic, schema, isLatched }: Channel): boolean {
-  return SENSOR_TYPES.has(plainTypeName(schema.name)) && !COMMAND_NAME.test(topic) && !isLatched;
+  const isFree = isLatched || COMMAND_NAME.test(topic) || EVENT_NAME.test(topic);
+  return SENSOR_TYPES.has(plainTypeName(schema.name)) && !isFree;
 }
