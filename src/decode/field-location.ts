@@ -38,8 +38,10 @@ export function compileLocation(
 type Layout = {
   kind: number; // the encapsulation, in CDR; −1: none yet
   isLittleEndian: boolean;
-  readonly wordOffsets: number[];
-  readonly words: number[];
+  /** Typed, since they are compared with every message; the first `count` of them count. */
+  wordOffsets: Int32Array;
+  words: Int32Array;
+  count: number;
   /** By the location's index: the field's first byte (−1: not known), the byte behind it, and behind the last word it depends on. */
   readonly starts: number[];
   readonly ends: number[];
@@ -103,23 +105,23 @@ export class Layouts {
     this.view = this.parsed.viewOf(message);
     this.sizeBytes = message.byteLength;
     const kind = this.#isCdr ? (this.sizeBytes < 4 ? NO_KIND : this.view.getUint16(0)) : ROS1_KIND;
-    if (this.#wordsHeld(this.#layout, kind) === this.#layout.words.length) return;
+    if (this.#wordsHeld(this.#layout, kind) === this.#layout.count) return;
     const older = this.#otherLayout;
     this.#otherLayout = this.#layout;
     this.#layout = older;
     const held = this.#wordsHeld(older, kind);
-    if (held < older.words.length || older.kind !== kind) forgetFrom(older, held, kind);
+    if (held < older.count || older.kind !== kind) forgetFrom(older, held, kind);
   }
 
   /** How many of the layout's words, from the first on, stand in the message at hand; −1: it is another encapsulation. */
   #wordsHeld(layout: Layout, kind: number): number {
     if (layout.kind !== kind) return -1;
     const { view, sizeBytes } = this;
-    const { wordOffsets, words, isLittleEndian } = layout;
+    const { wordOffsets, words, count, isLittleEndian } = layout;
     let index = 0;
-    for (; index < wordOffsets.length; index += 1) {
+    for (; index < count; index += 1) {
       const offset = wordOffsets[index] ?? 0;
-      if (offset + 4 > sizeBytes || view.getUint32(offset, isLittleEndian) !== words[index]) break;
+      if (offset + 4 > sizeBytes || view.getInt32(offset, isLittleEndian) !== words[index]) break;
     }
     return index;
   }
@@ -145,15 +147,12 @@ export class Layouts {
   }
 
   #remember(index: number, start: number, end: number): void {
-    const { wordOffsets, words, starts, ends, untils } = this.#layout;
-    if (words.length + this.#counts.length > WORDS_MAX) return;
+    const { starts, ends, untils } = this.#layout;
+    if (this.#layout.count + this.#counts.length > WORDS_MAX) return;
     let until = 0;
     for (const [at, offset] of this.#countOffsets.entries()) {
       until = Math.max(until, offset + 4);
-      const place = placeOf(wordOffsets, offset);
-      if (wordOffsets[place] === offset) continue; // a stretch may be walked twice: a name is looked up first
-      wordOffsets.splice(place, 0, offset);
-      words.splice(place, 0, this.#counts[at] ?? 0);
+      insertWord(this.#layout, offset, this.#counts[at] ?? 0);
     }
     while (starts.length <= index) {
       starts.push(-1);
@@ -190,7 +189,8 @@ const NO_KIND = 0xffff; // no encapsulation that is read here
 const ROS1_KIND = 1; // there is no encapsulation, and little-endian as that of this number is
 
 function emptyLayout(): Layout {
-  return { kind: -1, isLittleEndian: true, wordOffsets: [], words: [], starts: [], ends: [], untils: [] };
+  const words = { wordOffsets: new Int32Array(16), words: new Int32Array(16), count: 0 };
+  return { kind: -1, isLittleEndian: true, ...words, starts: [], ends: [], untils: [] };
 }
 
 /** What depends on words from the `held`-th on no longer holds; all of it if they stand in another encapsulation. */
@@ -198,17 +198,32 @@ function forgetFrom(layout: Layout, held: number, kind: number): void {
   const from = held < 0 ? 0 : (layout.wordOffsets[held] ?? 0);
   for (let index = 0; index < layout.starts.length; index += 1)
     if (held < 0 || (layout.untils[index] ?? 0) > from) layout.starts[index] = -1;
-  layout.wordOffsets.length = Math.max(0, held);
-  layout.words.length = Math.max(0, held);
+  layout.count = Math.max(0, held);
   layout.kind = kind;
   layout.isLittleEndian = (kind & 1) === 1;
 }
 
-/** Where `offset` stands, or would, among the ascending ones; most are behind all others. */
-function placeOf(offsets: readonly number[], offset: number): number {
-  let place = offsets.length;
-  while (place > 0 && (offsets[place - 1] ?? 0) >= offset) place -= 1;
-  return place;
+/** In the order of offsets; most are behind all others. One that is there already stays: it is the same message's. */
+function insertWord(layout: Layout, offset: number, word: number): void {
+  if (layout.count === layout.words.length) {
+    layout.wordOffsets = grown(layout.wordOffsets);
+    layout.words = grown(layout.words);
+  }
+  const { wordOffsets, words, count } = layout;
+  let place = count;
+  while (place > 0 && (wordOffsets[place - 1] ?? 0) >= offset) place -= 1;
+  if (place < count && wordOffsets[place] === offset) return; // a stretch is walked twice: a name is looked up first
+  wordOffsets.copyWithin(place + 1, place, count);
+  words.copyWithin(place + 1, place, count);
+  wordOffsets[place] = offset;
+  words[place] = word;
+  layout.count += 1;
+}
+
+function grown(numbers: Int32Array): Int32Array {
+  const twice = new Int32Array(numbers.length * 2);
+  twice.set(numbers);
+  return twice;
 }
 
 /** The size of a value of fixed size, 0 for other targets, −1 if it does not fit. */

@@ -38,6 +38,12 @@ export class Edge {
     return this.#isHigh;
   }
 
+  /** A step of a condition that is false, as most are: whether there is nothing more to it. */
+  staysLow(): boolean {
+    this.#sinceMs = this.#isHigh ? this.#sinceMs : Number.NaN;
+    return !this.#isHigh;
+  }
+
   /** Its end is the contrary of `isOn`. `nowMs` never goes back. */
   step(isOn: Truth, nowMs: number): EdgeStep {
     return this.stepBetween(isOn, isOn === undefined ? undefined : !isOn, nowMs);

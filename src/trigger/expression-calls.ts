@@ -129,11 +129,11 @@ function inputOf(node: ASTNode, args: readonly ASTNode[], frame: Frame): string 
   return arg.args;
 }
 
-/** Compiles a piece and lets `feed` see its value at every message of the inputs that it reads. */
+/** Compiles a piece and calls what `feedOf` makes of it at every message of the inputs that it reads. */
 function follow<T extends Code>(
   frame: Frame,
   compilePiece: (frame: Frame) => T,
-  feed: (code: T) => void,
+  feedOf: (code: T) => (nowMs: number) => void,
   reset: () => void,
 ): T {
   const used = new Set<string>();
@@ -145,26 +145,25 @@ function follow<T extends Code>(
     };
   const { field, age, rateHz } = frame;
   const code = compilePiece({ ...frame, field: noting(field), age: noting(age), rateHz: noting(rateHz) });
-  frame.onMessage(used, () => feed(code), reset);
+  frame.onMessage(used, feedOf(code), reset);
   return code;
 }
 
 /** The change since the message before; NaN until there are two. */
 function deltaOf(node: ASTNode, args: readonly ASTNode[], frame: Frame): Code {
-  let before = Number.NaN;
-  let latest = Number.NaN;
+  // In an array: a number in a variable of a closure is allocated anew with every message.
+  const seen = new Float64Array([Number.NaN, Number.NaN]);
   const { kind } = follow(
     frame,
     (noting) => numberAt(only(node, args), noting),
-    (code) => {
-      before = latest;
-      latest = code.run();
-    },
-    () => {
-      latest = Number.NaN;
-    },
+    ({ run }) =>
+      () => {
+        seen[0] = seen[1] ?? Number.NaN;
+        seen[1] = run();
+      },
+    () => seen.fill(Number.NaN),
   );
-  return { kind, run: () => latest - before };
+  return { kind, run: () => (seen[1] ?? Number.NaN) - (seen[0] ?? Number.NaN) };
 }
 
 function changedOf(node: ASTNode, args: readonly ASTNode[], frame: Frame): Code {
@@ -173,11 +172,12 @@ function changedOf(node: ASTNode, args: readonly ASTNode[], frame: Frame): Code 
   const { kind } = follow(
     frame,
     (noting) => compile(only(node, args), noting),
-    (code) => {
-      before = latest;
-      const value = code.run();
-      latest = value instanceof Float64Array ? value.slice() : value;
-    },
+    ({ run }) =>
+      () => {
+        before = latest;
+        const value = run();
+        latest = value instanceof Float64Array ? value.slice() : value;
+      },
     () => {
       latest = undefined;
     },
@@ -201,7 +201,9 @@ function overWindow(kind: WindowKind): Call {
     const code = follow(
       frame,
       (noting) => numberAt(value, noting),
-      ({ run }) => window.push(run(), frame.nowMs()),
+      ({ run }) =>
+        (nowMs) =>
+          window.push(run(), nowMs),
       () => window.reset(),
     );
     return { kind: code.kind, run: () => window.value(frame.nowMs()) };

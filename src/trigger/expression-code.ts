@@ -21,7 +21,7 @@ export type Scope = {
   age(input: string): () => number;
   rateHz(input: string): () => number;
   /** Calls `feed` on every message of the inputs, before conditions are evaluated; `reset` after a long silence. */
-  onMessage(inputs: ReadonlySet<string>, feed: () => void, reset: () => void): void;
+  onMessage(inputs: ReadonlySet<string>, feed: (nowMs: number) => void, reset: () => void): void;
 };
 
 /** `cell`: where the value stands, for whom the call costs too much. */
@@ -344,24 +344,24 @@ function ordering(node: ASTNode, op: keyof typeof ORDERINGS, args: Pair, frame: 
 const MIRRORED = { "<": ">", "<=": ">=", ">": "<", ">=": "<=" } as const;
 
 /**
- * A field, or its magnitude, against a constant, as most conditions are: one closure in place of five, which is what
- * twenty rules on every message cost. x > c is −x < −c.
+ * Against a constant, as most conditions are; of a field, or its magnitude, in one closure in place of five, which is
+ * what twenty rules on every message cost. x > c is −x < −c.
  */
-function threshold(op: keyof typeof ORDERINGS, { field }: Numeric, { constant }: Numeric): (() => Truth) | undefined {
-  if (field === undefined || constant === undefined) return undefined;
-  const { cell, isMagnitude } = field;
+function threshold(op: keyof typeof ORDERINGS, { field, run }: Numeric, { constant }: Numeric) {
+  if (constant === undefined) return undefined;
+  const isStrict = op === "<" || op === ">";
   const sign = op === "<" || op === "<=" ? 1 : -1;
   const limit = sign * constant;
-  if (op === "<" || op === ">")
-    return () => {
-      const number = toNumber(cell.value);
-      const x = sign * (isMagnitude ? Math.abs(number) : number);
-      return x < limit ? true : x >= limit ? false : undefined;
+  if (field === undefined)
+    return (): Truth => {
+      const x = sign * run();
+      return Number.isNaN(x) ? undefined : isStrict ? x < limit : x <= limit;
     };
-  return () => {
+  const { cell, isMagnitude } = field;
+  return (): Truth => {
     const number = toNumber(cell.value);
     const x = sign * (isMagnitude ? Math.abs(number) : number);
-    return x <= limit ? true : x > limit ? false : undefined;
+    return Number.isNaN(x) ? undefined : isStrict ? x < limit : x <= limit;
   };
 }
 

@@ -65,6 +65,7 @@ export class ExpressionRule implements BoundRule {
   readonly #evaluate = (nowMs: number, atNs: bigint): void => {
     const edge = this.#edge;
     const isOn = this.#when.truth(nowMs);
+    if (isOn === false && this.#followUps.isNothing && edge.staysLow()) return;
     const isOver = edge.isHigh ? this.#clearWhen?.truth(nowMs) : undefined;
     const step = this.#clearWhen === undefined ? edge.step(isOn, nowMs) : edge.stepBetween(isOn, isOver, nowMs);
     if (step === "fired") {

@@ -28,6 +28,11 @@ export class FollowUps {
     });
   }
 
+  /** There is never anything to step. */
+  get isNothing(): boolean {
+    return this.#all.length === 0;
+  }
+
   get isOpen(): boolean {
     return this.#isOpen;
   }

@@ -108,7 +108,7 @@ export class RuleExpressions implements FeedOwner {
   }
 }
 
-type Feeder = { readonly feed: Feed; readonly run: () => void };
+type Feeder = { readonly feed: Feed; readonly run: (nowMs: number) => void };
 /** A field that an expression reads. */
 type Reading = { readonly text: string; readonly input: BoundInput; readonly read: () => FieldValue };
 
@@ -129,6 +129,7 @@ export class BoundExpression {
   #binding = UNBOUND;
   #problem: string | undefined;
   #explainedMs = Number.NEGATIVE_INFINITY;
+  #isUnknown = false;
 
   constructor(key: string, expression: Expression, onUnknown: (reason: string) => void) {
     this.key = key;
@@ -205,13 +206,14 @@ export class BoundExpression {
 
   truth(nowMs: number): Truth {
     const truth = this.#binding.run();
-    if (truth !== undefined) this.#explainedMs = Number.NEGATIVE_INFINITY;
-    else if (nowMs - this.#explainedMs >= EXPLAIN_MS) this.#explain(nowMs);
+    if (truth !== undefined) this.#isUnknown = false;
+    else if (!this.#isUnknown || nowMs - this.#explainedMs >= EXPLAIN_MS) this.#explain(nowMs);
     return truth;
   }
 
   #explain(nowMs: number): void {
     this.#explainedMs = nowMs;
+    this.#isUnknown = true;
     const { readings } = this.#binding;
     const isAwaited = readings.length === 0 || readings.some(({ input }) => Number.isNaN(input.feed.lastMs));
     const reasons = readings.flatMap((reading) => unknownReason(reading) ?? []);

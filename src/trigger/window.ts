@@ -13,6 +13,7 @@ const CANCELLED = 1.0001; // of a leaving sample's own square: less would be lef
 
 export class SlidingWindow {
   readonly #kind: WindowKind;
+  readonly #isExtreme: boolean;
   readonly #lengthMs: number;
   /** Ring buffers of the same capacity; for an extreme they hold only the candidates (a monotonic queue). */
   #times = new Float64Array(64);
@@ -20,12 +21,14 @@ export class SlidingWindow {
   #head = 0;
   #count = 0;
   #firstMs = Number.NaN;
+  #evictedMs = Number.NaN;
   #mean = 0;
   #squares = 0;
   #removals = 0;
 
   constructor(kind: WindowKind, lengthMs: number) {
     this.#kind = kind;
+    this.#isExtreme = kind === "min" || kind === "max";
     this.#lengthMs = lengthMs;
   }
 
@@ -41,34 +44,39 @@ export class SlidingWindow {
     if (Number.isNaN(value)) return;
     if (Number.isNaN(this.#firstMs)) this.#firstMs = nowMs;
     this.#evict(nowMs);
-    if (this.#kind === "min" || this.#kind === "max") this.#dropDominated(value);
+    if (this.#isExtreme) this.#dropDominated(value);
     if (this.#count === this.#times.length) this.#makeRoom();
     const at = (this.#head + this.#count) & (this.#times.length - 1);
     this.#times[at] = nowMs;
     this.#values[at] = value;
     this.#count += 1;
-    this.#addMoment(value);
+    if (!this.#isExtreme) this.#addMoment(value);
   }
 
   value(nowMs: number): number {
-    this.#evict(nowMs);
+    if (nowMs !== this.#evictedMs) this.#evict(nowMs);
     if (this.#count === 0 || !(nowMs - this.#firstMs >= this.#lengthMs)) return Number.NaN;
+    if (this.#isExtreme) return this.#values[this.#head] ?? Number.NaN;
     if (this.#kind === "mean") return this.#mean;
-    if (this.#kind === "stddev") return Math.sqrt(Math.max(0, this.#squares) / this.#count);
-    return this.#values[this.#head] ?? Number.NaN;
+    return Math.sqrt(Math.max(0, this.#squares) / this.#count);
   }
 
   #evict(nowMs: number): void {
-    while (this.#count > 0 && (this.#times[this.#head] ?? 0) < nowMs - this.#lengthMs) this.#removeOldest();
+    this.#evictedMs = nowMs;
+    const firstMs = nowMs - this.#lengthMs;
+    while (this.#count > 0 && (this.#times[this.#head] ?? 0) < firstMs) this.#removeOldest();
   }
 
   /** A candidate that is older and no better than the new sample can never be the extreme again. */
   #dropDominated(value: number): void {
-    while (this.#count > 0) {
-      const last = this.#values[(this.#head + this.#count - 1) & (this.#times.length - 1)] ?? 0;
-      if (this.#kind === "min" ? last < value : last > value) return;
-      this.#count -= 1;
+    const isMin = this.#kind === "min";
+    const mask = this.#times.length - 1;
+    let count = this.#count;
+    for (; count > 0; count -= 1) {
+      const last = this.#values[(this.#head + count - 1) & mask] ?? 0;
+      if (isMin ? last < value : last > value) break;
     }
+    this.#count = count;
   }
 
   #makeRoom(): void {
@@ -91,19 +99,17 @@ export class SlidingWindow {
     const value = this.#values[this.#head] ?? 0;
     this.#head = (this.#head + 1) & (this.#times.length - 1);
     this.#count -= 1;
-    this.#removeMoment(value);
+    if (!this.#isExtreme) this.#removeMoment(value);
   }
 
   /** Welford's recurrence, forwards and backwards (B. P. Welford, Technometrics 4(3), 1962). */
   #addMoment(value: number): void {
-    if (this.#kind === "min" || this.#kind === "max") return;
     const difference = value - this.#mean;
     this.#mean += difference / this.#count;
     this.#squares += difference * (value - this.#mean);
   }
 
   #removeMoment(value: number): void {
-    if (this.#kind === "min" || this.#kind === "max") return;
     this.#removals += 1;
     // Rounding errors add up over removals, and drown what is left when a large value leaves: sum afresh.
     const isDrowned = this.#squares < CANCELLED * (value - this.#mean) ** 2;

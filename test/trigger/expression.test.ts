@@ -12,7 +12,7 @@ class TestScope {
   nowMs = 0;
   /** Whether fields can be read where they stand, as those of messages can. */
   hasCells = true;
-  readonly #feeds: (() => void)[] = [];
+  readonly #feeds: ((nowMs: number) => void)[] = [];
   readonly scope: Scope = {
     inputs: ["j", "i"],
     nowMs: () => this.nowMs,
@@ -34,7 +34,7 @@ class TestScope {
   send(nowMs: number, fields: Fields): void {
     this.nowMs = nowMs;
     this.fields = fields;
-    for (const feed of this.#feeds) feed();
+    for (const feed of this.#feeds) feed(nowMs);
   }
 }
 
