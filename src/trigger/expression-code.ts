@@ -26,7 +26,11 @@ export type Scope = {
 
 /** `cell`: where the value stands, for whom the call costs too much. */
 export type FieldRead = (() => FieldValue) & { readonly cell?: Cell };
-export type Cell = { readonly value: FieldValue };
+export type Cell = {
+  readonly value: FieldValue;
+  /** A truth value as 0 or 1; NaN of what is no number. */
+  readonly number: number;
+};
 
 /** Scope, the variables of enclosing `exists` and `all`, and the functions, which need this file themselves. */
 export type Frame = Scope & {
@@ -206,7 +210,7 @@ function asNumber(node: ASTNode, code: Code): Numeric {
   const { run } = code;
   const { cell } = run;
   if (cell === undefined) return { kind: "number", run: () => toNumber(run()) };
-  return { kind: "number", run: () => toNumber(cell.value), field: { cell, isMagnitude: false } };
+  return { kind: "number", run: () => cell.number, field: { cell, isMagnitude: false } };
 }
 
 function toNumber(value: FieldValue): number {
@@ -359,8 +363,7 @@ function threshold(op: keyof typeof ORDERINGS, { field, run }: Numeric, { consta
     };
   const { cell, isMagnitude } = field;
   return (): Truth => {
-    const number = toNumber(cell.value);
-    const x = sign * (isMagnitude ? Math.abs(number) : number);
+    const x = sign * (isMagnitude ? Math.abs(cell.number) : cell.number);
     return Number.isNaN(x) ? undefined : isStrict ? x < limit : x <= limit;
   };
 }

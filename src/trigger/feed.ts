@@ -28,12 +28,39 @@ type Steps = { readonly [Phase in keyof FeedHook]-?: readonly Step[] };
 type Step = { readonly owner: FeedOwner; readonly run: OnMessage; tookMs: number };
 
 /** The latest value of one field; undefined while missing or stale. */
-export type Slot = {
-  readonly read: FieldReader;
-  readonly wantedBy: Set<RuleBudget>;
-  value: FieldValue;
-  tookMs: number;
-};
+export class Slot {
+  readonly wantedBy = new Set<RuleBudget>();
+  readonly #read: FieldReader;
+  /** Beside the value, since a number in a place for values of any kind is allocated anew with every message. */
+  number = Number.NaN;
+  #other: FieldValue | null = undefined;
+  tookMs = 0;
+
+  constructor(read: FieldReader) {
+    this.#read = read;
+  }
+
+  get value(): FieldValue {
+    return this.#other === null ? this.number : this.#other;
+  }
+
+  take(message: Uint8Array): void {
+    const value = this.#read(message);
+    if (typeof value === "number") {
+      this.number = value;
+      this.#other = null;
+    } else this.#put(value);
+  }
+
+  clear(): void {
+    this.#put(undefined);
+  }
+
+  #put(value: FieldValue): void {
+    this.number = typeof value === "boolean" ? Number(value) : Number.NaN;
+    this.#other = value;
+  }
+}
 
 /** Whether the latest values still count, for those who let them live `staleMs` (undefined: by the topic's rhythm). */
 export type Freshness = {
@@ -93,7 +120,7 @@ export class Feed {
 
   #openSlot(path: string): Slot | { readonly problem: string } {
     const read = this.#deps.fields(this.channel, path);
-    return typeof read === "function" ? { read, wantedBy: new Set(), value: undefined, tookMs: 0 } : read;
+    return typeof read === "function" ? new Slot(read) : read;
   }
 
   freshness(staleMs: number | undefined): Freshness {
@@ -110,7 +137,7 @@ export class Feed {
     for (const freshness of this.#freshnesses) {
       if (!freshness.isFresh || ageMs <= (freshness.staleMs ?? this.#staleMs)) continue;
       freshness.isFresh = false;
-      for (const slot of freshness.slots.values()) slot.value = undefined;
+      for (const slot of freshness.slots.values()) slot.clear();
     }
   }
 
@@ -127,7 +154,7 @@ export class Feed {
     else {
       this.#untilMeasured -= 1;
       this.#unmeasured += 1;
-      for (const slot of this.#slots) slot.value = slot.read(message);
+      for (const slot of this.#slots) slot.take(message);
       this.#pass(message, nowMs, atNs);
     }
   }
@@ -195,7 +222,7 @@ export class Feed {
       fromMs = clockMs();
     };
     for (const slot of this.#slots) {
-      slot.value = slot.read(message);
+      slot.take(message);
       take(slot, slot.wantedBy);
     }
     const { listen, feed, evaluate } = this.#steps;
@@ -236,7 +263,7 @@ export class Feed {
     const isAwake = (budget: RuleBudget): boolean => !budget.isResting;
     const all = this.#freshnesses.flatMap(({ slots }) => [...slots.values()]);
     this.#slots = all.filter(({ wantedBy }) => [...wantedBy].some(isAwake));
-    for (const slot of all) if (!this.#slots.includes(slot)) slot.value = undefined;
+    for (const slot of all) if (!this.#slots.includes(slot)) slot.clear();
     const hooks = this.#hooks.filter(({ owner }) => isAwake(owner.budget));
     const stepsOf = (phase: keyof FeedHook): Step[] =>
       hooks.flatMap(({ owner, hook }) => {

@@ -22,6 +22,10 @@ class TestScope {
         get value(): FieldValue {
           return read();
         },
+        get number(): number {
+          const value = read();
+          return typeof value === "number" || typeof value === "boolean" ? Number(value) : Number.NaN;
+        },
       };
       return this.hasCells ? Object.assign(read, { cell }) : read;
     },
