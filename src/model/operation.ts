@@ -34,7 +34,7 @@ export function judgePhysics(configured: "auto" | Physics["kind"], signs: readon
 
 const CLOCK_TYPE = /^rosgraph_msgs\/(msg\/)?Clock$/;
 const SIMULATOR_TYPE =
-  /^(gazebo_msgs|ros_gz_interfaces|ros_ign_interfaces|carla_msgs|webots_ros2?|mujoco_\w+|isaac_\w+)\//;
+  /^(gazebo_msgs|turtlesim|ros_gz_interfaces|ros_ign_interfaces|carla_msgs|webots_ros2?|mujoco_\w+|isaac_\w+)\//;
 const SIMULATOR_TOPIC = /^\/(gazebo|gz|ignition|carla|webots|mujoco|isaac_?sim|coppeliasim|stage|unity_sim)\//i;
 
 /**
@@ -57,7 +57,7 @@ export type TopicRole = (typeof TOPIC_ROLES)[number];
 const DEVICE =
   /teleop|joy(stick)?($|[/_\d])|keyboard|leader|gello|space_?(nav|mouse)|(^|\/)(master|operator|remote)($|[/_])/i;
 const CONTEXT_TYPE =
-  /^(rosgraph_msgs|rcl_interfaces|diagnostic_msgs|bond|dynamic_reconfigure|rosapi_msgs|lifecycle_msgs)\/|\/CameraInfo$/;
+  /^(rosgraph_msgs|rcl_interfaces|rosbag2_interfaces|diagnostic_msgs|bond|dynamic_reconfigure|rosapi_msgs|lifecycle_msgs)\/|\/CameraInfo$/;
 const CONTEXT_NAME =
   /(^|\/)(tf_static|robot_description\w*|rosout(_agg)?|map(_metadata)?|parameter_\w+|connected_clients|client_count)$/;
 /** What an action server says of its goals, and what a controller says of itself. */
@@ -65,7 +65,7 @@ const ANSWER_NAME = /(^|\/)(feedback|result|status|state|states|odom\w*)$/;
 const COMMAND_TYPE =
   /^(trajectory_msgs|ackermann_msgs)\/|\/(\w*Command|\w*Cmd|\w*ActionGoal|JointJog|AttitudeTarget|PositionTarget|ActuatorControl|OverrideRCIn)$/;
 const COMMAND_NAME =
-  /(^|[/_])(cmd|commands?|cmd_\w+|goal|setpoints?|target|desired|reference|joint_trajectory)($|\/(velocity|position|effort|motor_power|unstamped|raw)$)/i;
+  /(^|[/_])(cmd|commands?|cmd_\w+|goal|setpoints?|target|desired(_\w+)?|reference|joint_trajectory)($|\/(velocity|position|effort|motor_power|unstamped|raw)$)/i;
 
 /** By convention, from a topic's name and type; the configuration may know better (`topics.assign`, `role`). */
 export function topicRole(topic: string, schemaName: string): TopicRole {

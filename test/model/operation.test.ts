@@ -15,6 +15,8 @@ const KNOWN: Readonly<Record<TopicRole, readonly (readonly [string, string])[]>>
     ["/move_base_simple/goal", "geometry_msgs/PoseStamped"],
     ["/mavros/setpoint_raw/target_attitude", "mavros_msgs/AttitudeTarget"],
     ["/forward_position_controller/commands", "std_msgs/msg/Float64MultiArray"],
+    ["/coug2/desired_depth", "frost_interfaces/msg/DesiredDepth"],
+    ["/joint_command", "sensor_msgs/msg/JointState"],
     ["/drive", "ackermann_msgs/msg/AckermannDriveStamped"],
   ],
   observation: [
@@ -41,6 +43,7 @@ const KNOWN: Readonly<Record<TopicRole, readonly (readonly [string, string])[]>>
     ["/robot_description", "std_msgs/msg/String"],
     ["/diagnostics", "diagnostic_msgs/DiagnosticArray"],
     ["/camera/camera_info", "sensor_msgs/CameraInfo"],
+    ["/events/write_split", "rosbag2_interfaces/msg/WriteSplitEvent"],
     ["/map", "nav_msgs/OccupancyGrid"],
   ],
 };
