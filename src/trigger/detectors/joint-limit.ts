@@ -25,7 +25,7 @@ import { COMMAND_NAME } from "./tracking-error.ts";
 const parametersSchema = z.strictObject({
   limits: z
     .record(z.string(), z.tuple([z.number(), z.number()]))
-    .default({})
+    .optional()
     .describe("joint name: [lower, upper] (rad or m); else those of the URDF"),
   beyond: z.number().min(0).default(0.02).describe("calibration and noise (rad or m)"),
   effort_share: z.number().positive().default(0.9).describe("of the limit of effort, is pushing"),
@@ -56,7 +56,10 @@ class JointLimit implements Detector {
     this.#parameters = parameters;
     this.#deps = deps;
     this.#limits = new Map(
-      Object.entries(parameters.limits).map(([name, [lower, upper]]) => [name, { lower, upper, effort: Number.NaN }]),
+      Object.entries(parameters.limits ?? {}).map(([name, [lower, upper]]) => [
+        name,
+        { lower, upper, effort: Number.NaN },
+      ]),
     );
   }
 
@@ -78,7 +81,7 @@ class JointLimit implements Detector {
     const text = readerOf(this.#deps.fields, channel, "data");
     if (text === undefined) return undefined;
     return (message) => {
-      const own = this.#parameters.limits;
+      const own = this.#parameters.limits ?? {};
       for (const [name, limit] of parseLimits(String(text(message) ?? "")))
         if (!Object.hasOwn(own, name)) this.#limits.set(name, limit);
       this.#edition += 1;
