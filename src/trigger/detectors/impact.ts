@@ -90,8 +90,7 @@ class Body {
     this.subject.condition = Number.isNaN(limit) ? undefined : shock > limit;
     if (this.subject.condition) this.subject.values = () => ({ shock_ms2: shock, limit_ms2: limit });
     this.#usual.add(shock, nowMs);
-    // Clipped: what a shock does to the mean would otherwise count as a shock of its own.
-    const share = elapsedMs > 0 ? (1 - Math.exp(-elapsedMs / MEAN_MS)) * Math.min(1, shock_ms2 / shock) : 0;
+    const share = elapsedMs > 0 ? 1 - Math.exp(-elapsedMs / MEAN_MS) : 0;
     this.#mean = blend(mean, acceleration, share);
   }
 }
