@@ -123,9 +123,8 @@ function verdictText(verdict: RecordingVerdict): string {
   const notes = [...verdict.problems.map((problem) => `  ${problem}`), ...undecodable].map((line) =>
     paint("yellow", line),
   );
-  const idle = missedInputs(verdict).map(({ rule }) => rule);
-  const unbound =
-    idle.length === 0 ? [] : [paint("dim", `  without inputs here (--json says why): ${idle.join(", ")}`)];
+  const idle = new Set(missedInputs(verdict).map(({ rule }) => rule));
+  const unbound = idle.size === 0 ? [] : [paint("dim", `  missed inputs (--json says why): ${[...idle].join(", ")}`)];
   const dry = verdict.firings.filter(({ rule }) => verdict.policies.get(rule)?.isDryRun === true);
   const onTrial = dry.map(({ rule, atNs }) => `  ${rule} (dry run) fires at ${secondsOf(verdict, atNs)} s`);
   const found = verdict.episodes.length === 0 ? ["  no episode"] : [episodeTable(verdict)];
