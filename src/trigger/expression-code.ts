@@ -352,7 +352,7 @@ const MIRRORED = { "<": ">", "<=": ">=", ">": "<", ">=": "<=" } as const;
  * what twenty rules on every message cost. x > c is −x < −c.
  */
 function threshold(op: keyof typeof ORDERINGS, { field, run }: Numeric, { constant }: Numeric) {
-  if (constant === undefined) return undefined;
+  if (constant === undefined || Number.isNaN(constant)) return undefined;
   const isStrict = op === "<" || op === ">";
   const sign = op === "<" || op === "<=" ? 1 : -1;
   const limit = sign * constant;
