@@ -7,7 +7,7 @@ import { changesBetween } from "../daemon/backtest-changes.ts";
 import { type BacktestSource, openRingSources, sourceOfRecording } from "../daemon/backtest-source.ts";
 import { trueNowNs } from "../daemon/boot-anchor.ts";
 import { readClocks } from "../daemon/journal.ts";
-import { parseRuleFiles, readRuleFiles } from "../daemon/rule-files.ts";
+import { parseRuleFiles, readRuleFiles, ruleLimits } from "../daemon/rule-files.ts";
 import { Definitions } from "../decode/definitions.ts";
 import { openRecording } from "../replay/open-recording.ts";
 import { systemClock } from "../std/clock.ts";
@@ -71,7 +71,12 @@ function optionsOf(
 ): BacktestOptions {
   const read = readRuleFiles(files === undefined ? configured : { ...configured, shipped: false, files: [...files] });
   const rules = parseRuleFiles(read, files === undefined ? configured.disable : []);
-  return { rules, isExcluded: compileGlobs(exclude), log: openLog("error", "backtest") };
+  return {
+    rules,
+    isExcluded: compileGlobs(exclude),
+    limits: ruleLimits(configured),
+    log: openLog("error", "backtest"),
+  };
 }
 
 type Judge = (source: BacktestSource) => Promise<void>;

@@ -1,4 +1,4 @@
-/** `lode run`: the daemon, in the foreground; what the service manager starts. */
+/** `lode run`: the daemon, in the foreground; what the service manager starts. SIGHUP: the rules are read anew. */
 import { checkConfig } from "../daemon/config-check.ts";
 import { Daemon } from "../daemon/daemon.ts";
 import { openLog } from "../telemetry/log.ts";
@@ -10,7 +10,10 @@ export async function runDaemon(options: CommonOptions): Promise<void> {
   checkConfig(loaded);
   const log = openLog(config.telemetry.log_level, "main");
   const signal = interruptSignal();
-  const daemon = await Daemon.open(config, { log });
+  let daemon: Daemon | undefined;
+  // Before it runs there is nothing to exchange; without a listener the signal would end the process.
+  process.on("SIGHUP", () => void daemon?.reloadRules(() => readConfig(options)));
+  daemon = await Daemon.open(config, { log });
   log.info("Lode is recording.", { robot: config.robot.id, folder: config.ring.folder, config_files: files });
   await daemon.run(signal);
   log.info("Lode has stopped.");

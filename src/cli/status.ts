@@ -91,7 +91,11 @@ function wearText({
 }
 
 function captureText({ capture }: Status): string {
-  const armed = `${capture.rules.filter((rule) => rule.state === "bound").length} of ${capture.rules.length} rules bound`;
+  const refused =
+    capture.rules_problem === undefined ? "" : ` · ${paint("red", "new rules refused: see lode why capture")}`;
+  const throttled = capture.rules.filter((rule) => rule.throttled !== undefined).map(({ rule }) => rule);
+  const held = throttled.length === 0 ? "" : ` · ${paint("yellow", `throttled: ${throttled.join(", ")}`)}`;
+  const armed = `${capture.rules.filter((rule) => rule.state === "bound").length} of ${capture.rules.length} rules bound${refused}${held}`;
   const open = capture.open;
   const { last_light_lag_ms: light, last_heavy_lag_ms: heavy } = capture;
   const lag =

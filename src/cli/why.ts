@@ -62,6 +62,12 @@ export function whyCapture(status: Pick<Status, "source" | "ring" | "capture">, 
     ...(capture.ignored_firings === 0
       ? []
       : [fault("Firings were ignored.", `${capture.ignored_firings} by on_overlap: ignore while an episode was open`)]),
+    ...(capture.rules_problem === undefined
+      ? []
+      : [fault("New rules were refused; the old ones go on.", capture.rules_problem)]),
+    ...bound.flatMap(({ rule, throttled }) =>
+      throttled === undefined ? [] : [fault(`Rule ${rule} is throttled.`, throttled)],
+    ),
     ...bound
       .filter(({ problems }) => problems.length > 0)
       .map(({ rule, problems }) => fault(`Rule ${rule} cannot be told in part.`, problems.join("; "))),

@@ -214,6 +214,22 @@ export const configSchema = z.strictObject({
       files: z.array(z.string()).default([]).describe("rule files, beside those in rules.d"),
       shipped: z.boolean().default(true).describe("arm the rules of config/rules/default.yaml"),
       disable: z.array(z.string()).default([]).describe("names of rules to leave unarmed"),
+      firings_per_hour_max: z
+        .number()
+        .int()
+        .min(1)
+        .default(120)
+        .describe(
+          "of one rule: so many may come at once, and so many an hour; those beyond are passed over and counted",
+        ),
+      cpu_percent_max: z
+        .number()
+        .positive()
+        .max(100)
+        .default(5)
+        .describe(
+          "of a core, for one rule; it may use up a second of it at once, and one that costs more rests meanwhile",
+        ),
     })
     .prefault({}),
   upload: z

@@ -45,6 +45,8 @@ export type StatusAnswer = {
   readonly capture: {
     readonly open: EpisodeSummary | undefined;
     readonly rules: readonly RuleSummary[];
+    /** Why the rules that the files have at present were refused; undefined: they are in force. */
+    readonly rulesProblem: string | undefined;
     /** Firings of rules with `on_overlap: ignore` while an episode was open. */
     readonly ignoredFirings: number;
     /** Firing → window durable, of the last episode; undefined before the first. */
@@ -123,6 +125,8 @@ type RuleSummary = {
   readonly reason: string | undefined;
   /** What of it cannot be told, each reason once. */
   readonly problems: readonly string[];
+  /** Which ceiling it has reached, of firings or of cost. */
+  readonly throttled: string | undefined;
   readonly firings: number;
   readonly lastFiringNs: bigint | undefined;
 };

@@ -19,6 +19,7 @@ import { compileGlobs, type Matcher } from "../std/glob.ts";
 import { earliest, nsOfMs } from "../std/nanoseconds.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Rule } from "../trigger/rule.ts";
+import type { RuleLimits } from "../trigger/rule-budget.ts";
 import { type RuleStatus, Trigger } from "../trigger/trigger.ts";
 import { type BacktestSource, sourceOfRecording } from "./backtest-source.ts";
 import { type KeptSize, RecentSizes } from "./recent-sizes.ts";
@@ -27,6 +28,8 @@ export type BacktestOptions = {
   readonly rules: readonly Rule[];
   /** Topics that the rules must not see. */
   readonly isExcluded: Matcher;
+  /** Of firings; what a rule costs is measured on the robot only. */
+  readonly limits?: RuleLimits;
   readonly log: Log;
 };
 
@@ -124,6 +127,7 @@ class Run {
     this.#trigger = Trigger.open(options.rules, {
       fields: this.#reader.fieldAccess,
       log: options.log,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
       onEvent: (event) => this.#onEvent(event),
     });
     this.#policies = new Map(this.#trigger.policies().map((policy) => [policy.rule, policy]));

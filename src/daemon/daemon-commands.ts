@@ -73,6 +73,8 @@ export class DaemonCommands implements Commands {
   readonly #parts: CommandParts;
   readonly #startedNs: bigint;
   readonly #clocks: BootClocks;
+  /** Why new rules were refused; undefined: those of the files are in force. */
+  rulesProblem: string | undefined;
 
   constructor(config: Config, anchor: BootAnchor, parts: CommandParts) {
     this.#config = config;
@@ -109,6 +111,7 @@ export class DaemonCommands implements Commands {
             ? undefined
             : summarize(store.openEpisode, this.#trueStarts()(store.openEpisode), "open", 0),
         rules: ingest.rules,
+        rulesProblem: this.rulesProblem,
         ignoredFirings: store.ignoredFirings,
         lastLightLagMs: store.ring.lightLagMs,
         lastHeavyLagMs: store.ring.heavyLagMs,

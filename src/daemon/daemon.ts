@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { MessageChannel } from "node:worker_threads";
 import { BatchStore } from "../batch/batch-store.ts";
 import type { EpisodeBatchesResult } from "../batch/episode-batches.ts";
+import type { LoadedConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { ControlServer } from "../control/server.ts";
 import type { Batch } from "../model/batch.ts";
@@ -28,6 +29,7 @@ import type { Log } from "../telemetry/log.ts";
 import { UPLOADER_DEFAULTS, Uploader } from "../upload/uploader.ts";
 import { readBootAnchor } from "./boot-anchor.ts";
 import { ClockWatch, LOOK_MS } from "./clock-watch.ts";
+import { checkConfig } from "./config-check.ts";
 import { DaemonCommands } from "./daemon-commands.ts";
 import type { IngestThreadData } from "./ingest-thread.ts";
 import { batchFolder, forgetOldEpisodes, makeDataFolder } from "./journal.ts";
@@ -76,6 +78,8 @@ export class Daemon {
   /** Sealed episodes whose batch files are being written, one after the other. */
   #batching: Promise<void> = Promise.resolve();
   #isStopping = false;
+  #reloading: Promise<void> = Promise.resolve();
+  #notify: (text: string) => void = () => {};
 
   private constructor(config: Config, deps: DaemonDeps, parts: Parts) {
     this.#config = config;
@@ -154,6 +158,7 @@ export class Daemon {
     const stop = AbortSignal.any([signal, this.#dying.signal]);
     const native = loadNative();
     const notify = (text: string) => notifySystemd("problem" in native ? undefined : native, text);
+    this.#notify = notify;
     notify("READY=1");
     const feeder = setInterval(() => void this.#feedWatchdog(notify).catch(() => {}), NOTIFY_MS);
     const watcher = setInterval(() => this.#clock.look(), LOOK_MS);
@@ -171,6 +176,42 @@ export class Daemon {
     this.#journal.close();
     this.#lock[Symbol.dispose]();
     if (this.#dying.signal.aborted) throw this.#dying.signal.reason;
+  }
+
+  /**
+   * The rules of the configuration that `read` returns are in force from the next message on: rules whose meaning is
+   * the same keep what they have learnt, no message is lost, and an open episode goes on. If anything is wrong with
+   * them, as `lode check` would say, the old ones go on, and status and log say why. Of the rest of the configuration
+   * nothing is taken.
+   */
+  reloadRules(read: () => LoadedConfig): Promise<void> {
+    this.#reloading = this.#reloading.then(async () => {
+      this.#notify(`RELOADING=1\nMONOTONIC_USEC=${systemClock.monotonicNs() / 1000n}`);
+      this.commands.rulesProblem = await this.#reloadRules(read);
+      this.#notify("READY=1");
+    });
+    return this.#reloading;
+  }
+
+  /** Returns why the old ones stay. */
+  async #reloadRules(read: () => LoadedConfig): Promise<string | undefined> {
+    const { log } = this.#deps;
+    try {
+      const loaded = read();
+      checkConfig(loaded);
+      const { rules: own, topics } = loaded.config;
+      const files = readRuleFiles(own);
+      const rules = parseRuleFiles(files, own.disable);
+      checkRuleFields(rules, topics.msg_folders);
+      const policies = rules.map((rule) => rule.policy);
+      await this.#store.call("setPolicies", policies); // before the first firing
+      await this.#ingest.call("setRules", { files, disabled: own.disable });
+      log.info("New rules are in force.", { rules: rules.filter((rule) => rule.isEnabled).map((rule) => rule.name) });
+      return undefined;
+    } catch (error) {
+      log.error("The new rules are not in force; the old ones go on.", { cause: describeError(error) });
+      return describeError(error);
+    }
   }
 
   /** A thread died: nothing can be promised any more. */

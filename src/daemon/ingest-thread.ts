@@ -31,7 +31,7 @@ import { type IngestToStore, type StoreToIngest, transferOf } from "./ports.ts";
 import { RateMeter, type TopicRate } from "./rate-meter.ts";
 import { RateWatch } from "./rate-watch.ts";
 import { RobotWords } from "./robot-words.ts";
-import { parseRuleFiles, type RuleFile } from "./rule-files.ts";
+import { parseRuleFiles, type RuleFile, ruleLimits } from "./rule-files.ts";
 import { serveCalls } from "./thread-call.ts";
 
 export type IngestThreadData = {
@@ -130,7 +130,13 @@ function subscribeOnDemand(): void {
 }
 
 const rules = parseRuleFiles(ruleFiles, config.rules.disable);
-const trigger = Trigger.open(rules, { fields: reader.fieldAccess, log, onEvent: (event) => events.push(event) });
+const trigger = Trigger.open(rules, {
+  fields: reader.fieldAccess,
+  log,
+  limits: ruleLimits(config.rules),
+  clockMs: () => performance.now(),
+  onEvent: (event) => events.push(event),
+});
 const ingest = new Ingest({
   ...{ anchor, registry, definitions, reader, builder, trigger, log, planTopic, send, deliverEvents },
   listenersOf: (channel) => [...words.listenersOf(channel), ...motion.listenersOf(channel)],
@@ -218,6 +224,10 @@ serveCalls(parentPort, {
     jsonNulls: ingest.nullCount,
     loopDelay: loopDelay.status(),
   }),
+  /** Between two messages: none is lost. They were checked, and the store knows their policies. */
+  setRules: (request: { readonly files: readonly RuleFile[]; readonly disabled: readonly string[] }) => {
+    trigger.setRules(parseRuleFiles(request.files, request.disabled));
+  },
   /** The chunks that gather go to the store; returns up to when everything has. */
   flush,
   stop: async () => {

@@ -8,6 +8,7 @@ import { parseSchema } from "../decode/parsed-schema.ts";
 import { Fault } from "../std/fault.ts";
 import { faultOf, nearestHint } from "../std/yaml-file.ts";
 import { checkFields, combineRules, parseRules, type Rule } from "../trigger/rule.ts";
+import type { RuleLimits } from "../trigger/rule-budget.ts";
 
 /** Read once, so that every thread parses the same text. */
 export type RuleFile = { readonly path: string; readonly text: string };
@@ -28,6 +29,10 @@ export function readRuleFiles(config: Config["rules"]): RuleFile[] {
       );
     }
   });
+}
+
+export function ruleLimits({ firings_per_hour_max, cpu_percent_max }: Config["rules"]): RuleLimits {
+  return { firingsPerHourMax: firings_per_hour_max, cpuPercentMax: cpu_percent_max };
 }
 
 /** Throws `Fault("bad_rules")` with place, problem and hint of everything that is wrong. */

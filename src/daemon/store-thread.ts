@@ -251,6 +251,8 @@ serveCalls(parentPort, {
   }),
   /** What the watchdog wants, often: nothing that is read from the disk. */
   pulse: (): StorePulse => ({ isDiskRefusing: ring.isDiskRefusing, openRule: capture.openEpisode()?.rule }),
+  /** Of rules that will be in force in a moment. */
+  setPolicies: (next: readonly CapturePolicy[]) => capture.setPolicies(next),
   /** A person's firing; the chunks that gathered in ingest have been sent. */
   capture: (request: {
     preRollMs: number;
