@@ -43,7 +43,7 @@ const LEARNT_S = 20;
 /** One fault of every kind that the recording has the topics for. */
 export function drawFaults(survey: Survey, random: Random): Fault[] {
   const makers = [stuckWheels, wheelSlip, deadTopic, rateDrop, fallen, freeFall, accelerationSpike, effortSpike];
-  const more = [positionJump, fixJump, clockStep, clockStepOfOne, notNumbers, stuckJoint];
+  const more = [readingSpikes, positionJump, fixJump, clockStep, clockStepOfOne, notNumbers, stuckJoint];
   return [...makers, ...more].flatMap((make) => make(survey, random) ?? []);
 }
 
@@ -343,6 +343,64 @@ function effortSpike(survey: Survey, random: Random): Fault | undefined {
         (draft) => draft.set(`effort.${joint}`, effort),
       ),
   };
+}
+
+type Reading = {
+  readonly type: RegExp;
+  readonly path: string;
+  readonly kinds: readonly string[];
+  /** What is added, or, of currents, what stands there. */
+  readonly size: readonly [low: number, high: number];
+  readonly messages: readonly [low: number, high: number];
+  readonly isSet?: boolean;
+};
+
+const READINGS: readonly Reading[] = [
+  {
+    type: /\/Imu$/,
+    path: "angular_velocity.z",
+    kinds: ["anomaly", "impact", "wheel_slip"],
+    size: [20, 40],
+    messages: [1, 3],
+  },
+  {
+    type: /\/Odometry$/,
+    path: "twist.twist.linear.x",
+    kinds: ["anomaly", "wheel_slip"],
+    size: [8, 20],
+    messages: [1, 3],
+  },
+  {
+    ...{ type: /\/Odometry$/, path: "pose.pose.position.x", kinds: ["localisation_jump", "anomaly"] },
+    ...{ size: [5, 50], messages: [1, 1] },
+  },
+  {
+    ...{ type: /kobuki.*\/SensorState$/, path: "current.0", kinds: ["over_current", "anomaly"], isSet: true },
+    ...{ size: [30, 60], messages: [25, 50] },
+  },
+];
+
+/** One reading leaps for a few messages, and is as before. */
+function readingSpikes(survey: Survey, random: Random): Fault[] {
+  return READINGS.flatMap(({ type, path, kinds, size, messages, isSet = false }) => {
+    const source = survey.topics.find((topic) => type.test(topic.type));
+    const atS = drawTime(survey, random, 3);
+    const count = Math.round(within(random, ...messages));
+    const leap = (isSet ? 1 : signOf(random)) * Math.round(within(random, ...size));
+    if (source === undefined || atS === undefined || source.count < 50) return [];
+    const open = (): Change => {
+      let left = count;
+      return edits(
+        (message) => message.topic === source.topic && message.atS >= atS && left > 0,
+        (draft) => {
+          left -= 1;
+          draft.set(path, isSet ? leap : draft.number(path) + leap);
+        },
+      );
+    };
+    const text = `${source.topic} ${path} ${isSet ? "=" : leap > 0 ? "+" : "−"} ${Math.abs(leap)} for ${count} messages at ${atS.toFixed(1)} s`;
+    return [{ name: "spike", text, truth: [{ name: "spike", kinds, fromS: atS, toS: atS + 3 }], open }];
+  });
 }
 
 /** From one message to the next the robot is somewhere else, and stays there. */

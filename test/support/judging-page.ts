@@ -79,9 +79,9 @@ node test/scripts/make-judging-docs.ts
 event of the truth is found if a rule of a fitting kind is raised in its stretch of time; what happens in an instant (a
 drop, a slip, a missed grasp) needs a firing of its own. Every other firing is false. An explained miss is a miss.
 
-**Seeds.** Rules and detectors were tuned with seeds 1–199 (robot) and 1–99 (faults), and with the recordings
-themselves: a table of those alone would show only that the rules were fitted to them. Seeds 1001–1040 and 2001–2010
-judged earlier versions. The seeds below were judged and never tuned with.`;
+**Seeds.** Rules and detectors were tuned with seeds up to 199 (the robot) and up to 99 (faults), and with the recordings
+themselves: a table of those alone would show only that the rules were fitted to them. Seeds from 1001 on judge and never
+tune: 1001–1040 and 2001–2010 judged earlier versions. Which seeds a table below is of stands with it.`;
 
 async function recordings(): Promise<string> {
   const rows: string[] = [];
