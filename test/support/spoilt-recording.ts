@@ -10,6 +10,7 @@ export class Draft {
 
   constructor(root: object) {
     this.#root = root;
+    listBytes(root);
   }
 
   /** NaN where there is none. */
@@ -42,6 +43,12 @@ export class Draft {
       value = typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
     return value;
   }
+}
+
+/** A Kobuki's motor currents are a uint8[], which JSON has in base64: a list of numbers instead. */
+function listBytes(root: object): void {
+  const current: unknown = Reflect.get(root, "current");
+  if (typeof current === "string") Reflect.set(root, "current", [...Buffer.from(current, "base64")]);
 }
 
 export type Spoilable = {
