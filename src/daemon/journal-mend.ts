@@ -16,7 +16,7 @@ import { uuidV7 } from "../std/uuid.ts";
 import { DamagedDatabase, isUnreadable } from "../store/damaged-database.ts";
 import type { Db } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
-import { batchFolder, JOURNAL_FILE, openJournal } from "./journal.ts";
+import { batchFolder, columnsOf, JOURNAL_FILE, journalColumns, openJournal } from "./journal.ts";
 
 const MENDED_FILE = "journal.db.mended";
 const DAMAGED_FILE = "journal.db.damaged";
@@ -43,12 +43,19 @@ function openIfSound(folder: string): Db | undefined {
   try {
     journal = openJournal(folder);
     const isLarge = statSync(join(folder, JOURNAL_FILE)).size > CHECKED_BYTES_MAX;
-    if (isLarge || journal.pragma("quick_check(1)", { simple: true }) === "ok") return journal;
+    const isSound = isLarge || journal.pragma("quick_check(1)", { simple: true }) === "ok";
+    if (isSound && hasAllColumns(columnsOf(journal))) return journal;
   } catch (error) {
     if (!isUnreadable(error)) throw error;
   }
   journal?.close();
   return undefined;
+}
+
+/** SQLite believes the names in a file's list of tables, whatever damage made of them. */
+function hasAllColumns(columns: readonly string[]): boolean {
+  const there = new Set(columns);
+  return journalColumns().every((column) => there.has(column));
 }
 
 function makeMended(folder: string, log: Log, nowNs: bigint): { readonly isWhole: boolean; readonly orphans: number } {
@@ -74,7 +81,11 @@ function copyRows(path: string, journal: Db): boolean {
     .pluck()
     .all();
   const isWhole = tables.map((table) => damaged?.copyTable(journal, table) === true);
-  return !isWhole.includes(false);
+  const lacking = columnsOf(journal).filter((column) => {
+    const [table = "", name = ""] = column.split(".");
+    return damaged?.hasColumn(table, name) !== true;
+  });
+  return !isWhole.includes(false) && lacking.length === 0;
 }
 
 function adoptBatches(journal: Db, folder: string, log: Log, nowNs: bigint): number {

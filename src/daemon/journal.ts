@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { createBatchTables } from "../batch/batch-store.ts";
 import { createCaptureTables } from "../capture/episode-table.ts";
 import { createLossTable } from "../ledger/ledger.ts";
@@ -25,8 +26,24 @@ function createJournal(db: Db): void {
   createUploadTables(db);
 }
 
+const MIGRATIONS = [createJournal, toJournalFormat2];
+
 export function openJournal(folder: string, name = JOURNAL_FILE): Db {
-  return openDatabase(join(folder, name), [createJournal, toJournalFormat2]);
+  return openDatabase(join(folder, name), MIGRATIONS);
+}
+
+/** `table.column`, of what an empty journal has. */
+export function journalColumns(): string[] {
+  const empty = new Database(":memory:");
+  for (const migrate of MIGRATIONS) migrate(empty);
+  const columns = columnsOf(empty);
+  empty.close();
+  return columns;
+}
+
+export function columnsOf(db: Db): string[] {
+  const sql = `SELECT t.name || '.' || c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'`;
+  return db.prepare<[], string>(sql).pluck().all();
 }
 
 /** Throws `Fault`: an older format that only the daemon may bring up to date, a newer one, no permission. */

@@ -64,8 +64,12 @@ export function isDamageAtOpening(error: unknown): boolean {
   return isDamage(error) || code === "SQLITE_ERROR" || isSenseless;
 }
 
+/** A name in the file's list of tables is not what was written: statements are made when they are first needed. */
+const FOREIGN_SCHEMA = /no such (table|column)|has no column named/;
+
 /** The error says that the file is damaged, not that the disk refuses or the program is wrong. */
 export function isDamage(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code === "SQLITE_ERROR") return FOREIGN_SCHEMA.test(describeError(error));
   return code === "corrupt_ring" || /^SQLITE_(CORRUPT|NOTADB)/.test(code);
 }

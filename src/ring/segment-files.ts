@@ -61,7 +61,7 @@ export class SegmentFiles {
   static open(db: Db, options: SegmentFilesOptions): SegmentFiles {
     const files = new SegmentFiles(db, options);
     type Row = { id: number; sequence: string; size: number; used: number; chunks: number };
-    for (const row of db.prepare<[], Row>("SELECT * FROM segment ORDER BY id").all())
+    for (const row of db.prepare<[], Row>("SELECT id, sequence, size, used, chunks FROM segment ORDER BY id").all())
       files.#segments.set(row.id, { ...row, pending: 0, fd: undefined, isDirty: false, isMissing: false });
     files.#reconcile();
     for (const segment of files.#segments.values()) files.#continueWith(segment);

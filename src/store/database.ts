@@ -4,7 +4,7 @@
  * version in `user_version` that moves forward by numbered migrations. A file of a newer version is refused untouched; a
  * migration that is killed leaves the old version whole.
  */
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import Database from "better-sqlite3";
 import { assert } from "../std/assert.ts";
 import { failpoint } from "../std/failpoint.ts";
@@ -23,6 +23,7 @@ export type Migrations = readonly ((db: Db) => void)[];
  */
 export function openDatabase(path: string, migrations: Migrations, { canShrink = false, pageBytes = 4096 } = {}): Db {
   refuseNewer(path, migrations.length);
+  refuseUnwritable(path);
   const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     if (canShrink && db.pragma("page_count", { simple: true }) === 0) {
@@ -74,6 +75,21 @@ function refuseNewer(path: string, known: number): void {
   } finally {
     db.close();
   }
+}
+
+/** Of a file's header: above it SQLite takes the file as read-only, without a word (file format, §1.3.3). */
+const WRITE_VERSION_OFFSET = 18;
+const WRITE_VERSION_MAX = 2;
+
+/** A flipped bit there would let a database open and refuse every commit as if the disk did. */
+function refuseUnwritable(path: string): void {
+  if (!existsSync(path)) return;
+  const version = Buffer.alloc(1);
+  const fd = openSync(path, "r");
+  readSync(fd, version, 0, 1, WRITE_VERSION_OFFSET);
+  closeSync(fd);
+  if ((version[0] ?? 0) <= WRITE_VERSION_MAX) return;
+  throw new Database.SqliteError(`${path} says that it cannot be written`, "SQLITE_NOTADB");
 }
 
 function tooNew(path: string, version: number, known: number): Fault {

@@ -14,6 +14,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   rmSync,
   statSync,
@@ -241,6 +242,20 @@ function inPage(name: string, type: string, isWhole = false): Damage {
   };
 }
 
+/** The first letter of a name in a list of tables, wherever the file has it. */
+function rename(file: string, name: string): Damage {
+  return {
+    name: `${file}, the name ${name}`,
+    apply: (folder) => {
+      const path = join(folder, file);
+      const bytes = readFileSync(path);
+      for (let at = bytes.indexOf(name); at >= 0; at = bytes.indexOf(name, at + 1)) bytes[at] = (bytes[at] ?? 0) ^ 2;
+      writeFileSync(path, bytes);
+      return true;
+    },
+  };
+}
+
 const SEGMENT_FIELDS: Readonly<Record<string, readonly [number, number]>> = {
   ...{ magic: [0, 4], format: [4, 1], flags: [5, 1], length: [6, 2], id: [8, 8], start: [16, 8], end: [24, 8] },
   ...{ "body size": [32, 4], "body crc": [36, 4], "stored size": [40, 4], "stored crc": [44, 4] },
@@ -298,6 +313,7 @@ export const DAMAGES: readonly Damage[] = [
     name: "ring.db, header but for its version",
     apply: (folder, random) => flip(join(folder, "ring.db"), 0, 60, random),
   },
+  ...["is_local", "monotonic_ns", "sequence", "chunk_by_time"].map((name) => rename("ring.db", name)),
   { name: "ring.db, list of tables", apply: (folder, random) => flip(join(folder, "ring.db"), 100, PAGE, random) },
   { name: "ring.db, page map", apply: (folder, random) => flip(join(folder, "ring.db"), PAGE, PAGE, random) },
   ...TABLES.flatMap((table) => [inPage(table, "leaf"), inPage(table, "leaf", true)]),
@@ -311,6 +327,11 @@ export const DAMAGES: readonly Damage[] = [
   ...SEGMENT_DAMAGES,
   ...SEGMENT_DAMAGES.map(alsoWithout),
   { name: "journal.db, header", apply: (folder, random) => flip(join(folder, "journal.db"), 0, 60, random) },
+  rename("journal.db", "body"),
+  ...["ring.db", "journal.db"].map((file) => ({
+    name: `${file}, its version of writing`,
+    apply: (folder: string, random: Random) => flip(join(folder, file), 18, 1, random),
+  })),
   { name: "journal.db, a page", apply: (folder, random) => flip(join(folder, "journal.db"), 100, Infinity, random) },
   ...fileDamages("journal.db", [0, 0.5]).slice(1),
   ...fileDamages("journal.db-wal", [0, 0.5]),
