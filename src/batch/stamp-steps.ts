@@ -13,6 +13,7 @@ import { bodyOf, type WindowChunk } from "../ring/window.ts";
 const STEP_MS_MIN = 500;
 const AGREEING = 5;
 const NS_PER_MS = 1e6;
+const LOOK_NS = 50_000_000n;
 
 type Stamped = { readonly atNs: bigint; readonly lagMs: number };
 export type ClockStep = TopicCompleteness["clockSteps"][number];
@@ -24,12 +25,16 @@ export class StampSteps {
   note(chunk: WindowChunk): void {
     if (chunk.origin === "latched") return;
     const body = viewOf(bodyOf(chunk));
-    for (const [channelId, records] of chunk.index)
+    for (const [channelId, records] of chunk.index) {
+      const stamps = this.#list(channelId);
+      let nextNs = 0n;
       for (const [atNs, offset] of records) {
+        if (atNs < nextNs) continue;
+        nextNs = atNs + LOOK_NS;
         const publishTimeNs = recordPublishTimeNs(body, offset);
-        if (publishTimeNs !== atNs)
-          this.#list(channelId).push({ atNs, lagMs: Number(atNs - publishTimeNs) / NS_PER_MS });
+        if (publishTimeNs !== atNs) stamps.push({ atNs, lagMs: Number(atNs - publishTimeNs) / NS_PER_MS });
       }
+    }
   }
 
   of(channelIds: readonly number[]): ClockStep[] {

@@ -60,6 +60,8 @@ export type WindowChunk = McapChunk & {
   readonly bootId?: string;
   /** Payload bytes of each channel. */
   readonly bytesByChannel: ReadonlyMap<number, number>;
+  /** The uncompressed body, while it is at hand: until the next chunk is asked for. */
+  bodyAtHand?(): Uint8Array | undefined;
   /** The numbers of each channel's messages within their boot, in the order of `index`. */
   readonly sequences: ReadonlyMap<number, readonly number[]>;
 };
@@ -82,7 +84,7 @@ type Cut = {
 };
 
 /** What is still at hand of a chunk that was handed out: nothing once the next one's turn has come. */
-type Held = { stored: Uint8Array | undefined };
+type Held = { stored: Uint8Array | undefined; body: Uint8Array | undefined };
 type ChunkBytes = { readonly held: Held; readonly body: Uint8Array };
 
 /** Ordered by start, but for chunks of video or of the baseline, which come when those around them are known. */
@@ -121,12 +123,14 @@ function* pieceOf(source: ChunkSource, chunk: StoredChunk, cut: Cut): Generator<
   const piece = keeps === undefined ? copied(chunk, bytes) : rebuilt(chunk, bytes, keeps);
   if (piece.index.size > 0) yield { ...piece, bootId: chunk.bootId };
   bytes.held.stored = undefined;
+  bytes.held.body = undefined;
 }
 
 function readable(source: ChunkSource, chunk: StoredChunk, query: WindowQuery): ChunkBytes | undefined {
   try {
     const stored = chunk.read();
-    return { held: { stored }, body: source.decompress(chunk, stored) };
+    const body = source.decompress(chunk, stored);
+    return { held: { stored, body }, body };
   } catch (error) {
     if (!(error instanceof Fault) || !UNREADABLE.includes(error.code)) throw error;
     query.onDamaged(chunk, error);
@@ -178,6 +182,7 @@ function copied(chunk: StoredChunk, { body, held }: ChunkBytes): WindowChunk {
   return {
     ...described(chunk.kind, chunk.className, body, chunk.crc32, chunk.compression),
     records: () => held.stored ?? chunk.read(),
+    bodyAtHand: () => held.body,
   };
 }
 
@@ -197,6 +202,8 @@ function rebuilt(chunk: StoredChunk, bytes: ChunkBytes, keeps: Keeps): WindowChu
 
 /** The uncompressed body of a chunk of the window. Throws `Fault("corrupt_chunk")`. */
 export function bodyOf(chunk: WindowChunk): Uint8Array {
+  const atHand = chunk.bodyAtHand?.();
+  if (atHand !== undefined) return atHand;
   const records = chunk.records();
   return chunk.compression === "lz4" ? decompressFrame(records, chunk.bodySize) : records;
 }
