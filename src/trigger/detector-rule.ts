@@ -43,7 +43,7 @@ export class DetectorRule implements BoundRule {
       fields: deps.fields,
       topicOf: (role) => rule.inputs.get(role)?.topic,
       watch: (topic, name) => this.#watch(topic, name),
-      signal: (signal) => this.#report.tell(signal, this.#atNs),
+      signal: (signal, values) => this.#report.tell(signal, this.#atNs, values),
     });
   }
 

@@ -28,7 +28,8 @@ export type DetectorDeps = {
   topicOf(role: string): string | undefined;
   /** A new thing to watch, with condition unknown. */
   watch(topic: string, name: string): Subject;
-  signal(signal: Signal): void;
+  /** `values`: what it was seen by; evidence for the episode's outcome. */
+  signal(signal: Signal, values?: Readonly<Record<string, FiringValue>>): void;
 };
 
 /** Handles one message of a channel; `nowMs` is rule time, `atNs` log time. The bytes are borrowed for the call. */

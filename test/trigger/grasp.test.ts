@@ -122,6 +122,8 @@ describe("a loss", () => {
     release(grip(hand).move(2, CUP_M, GRIP_N, 0.04));
     const ofLoss = hand.told.filter((line) => line.endsWith("lost_grasp") && !line.includes("missed"));
     expect(ofLoss).toEqual(["firing lost_grasp", "attempt lost_grasp", "recovered lost_grasp"]);
+    const seen = hand.robot.events.flatMap((event) => (event.kind === "recovered" ? [event.values] : []));
+    expect(seen[0]).toEqual({ held_ms: expect.closeTo(2500, -3) });
   });
 
   test("a second loss is a second firing, and a new try a second attempt", () => {

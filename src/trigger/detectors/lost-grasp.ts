@@ -21,7 +21,6 @@ import {
   type Listener,
   numbersOf,
   readerOf,
-  type Signal,
   type Subject,
   textsOf,
 } from "../detector.ts";
@@ -129,7 +128,9 @@ class GraspDetector implements Detector {
     return [...findFingers(names).values()].map((indices) => {
       const name = indices.map((index) => names[index]).join(", ");
       const subject = this.#deps.watch(topic, name);
-      const hand = new Hand(this.#failure, this.#parameters, subject, (signal) => this.#deps.signal(signal));
+      const hand = new Hand(this.#failure, this.#parameters, subject, (signal, values) =>
+        this.#deps.signal(signal, values),
+      );
       this.#hands.push(hand);
       return { hand, fingers: new FingerGroup(indices) };
     });
@@ -182,7 +183,7 @@ class Hand {
   readonly subject: Subject;
   readonly #failure: Failure;
   readonly #parameters: Parameters;
-  readonly #signal: (signal: Signal) => void;
+  readonly #signal: DetectorDeps["signal"];
   readonly #grasp: Grasp;
   #nowMs = 0;
   /** A failure of any kind since the last recovery, and whether the fingers closed again after it. */
@@ -192,7 +193,7 @@ class Hand {
   #views: number[] = [];
   #slide: { readonly fromM: number; atM: number; grewMs: number; isTold: boolean } | undefined;
 
-  constructor(failure: Failure, parameters: Parameters, subject: Subject, signal: (signal: Signal) => void) {
+  constructor(failure: Failure, parameters: Parameters, subject: Subject, signal: DetectorDeps["signal"]) {
     this.#failure = failure;
     this.#parameters = parameters;
     this.subject = subject;
@@ -229,12 +230,13 @@ class Hand {
 
   tick(nowMs: number): void {
     if (nowMs - this.#releasedMs < this.#parameters.rest_ms || !this.#hasFailed) return;
-    if (!Number.isNaN(this.#releasedMs)) this.#end("recovered");
+    if (!Number.isNaN(this.#releasedMs)) this.#end("recovered", { open_ms: nowMs - this.#releasedMs });
   }
 
   /** How long the arm has stood still. */
   rest(idleMs: number): void {
-    if (this.#hasFailed && !this.#grasp.isHolding && idleMs >= this.#parameters.give_up_ms) this.#end("gave_up");
+    if (this.#hasFailed && !this.#grasp.isHolding && idleMs >= this.#parameters.give_up_ms)
+      this.#end("gave_up", { idle_ms: idleMs });
   }
 
   #onGrasp(event: GraspEvent): void {
@@ -278,15 +280,15 @@ class Hand {
     this.#tellSlide();
     this.#slide = undefined;
     if (!this.#hasFailed) return;
-    if (this.#isRetrying && heldMs >= this.#parameters.carry_ms) this.#end("recovered");
+    if (this.#isRetrying && heldMs >= this.#parameters.carry_ms) this.#end("recovered", { held_ms: heldMs });
     else this.#releasedMs = this.#nowMs;
   }
 
-  #end(how: "recovered" | "gave_up"): void {
+  #end(how: "recovered" | "gave_up", values: Readonly<Record<string, number>>): void {
     this.#hasFailed = false;
     this.#isRetrying = false;
     this.#releasedMs = Number.NaN;
-    this.#signal(how);
+    this.#signal(how, values);
   }
 
   #tellSlide(): void {
