@@ -30,6 +30,8 @@ export type StatusAnswer = {
     readonly jsonNulls: number;
     /** How late the event loop was that reads the socket, in the last ten to twenty seconds. */
     readonly ingestDelay: { readonly p99Ms: number; readonly maxMs: number };
+    /** From a message's arrival until every rule has judged it, likewise. */
+    readonly decisionDelay: { readonly p99Ms: number; readonly maxMs: number };
   };
   readonly ring: {
     readonly folder: string;

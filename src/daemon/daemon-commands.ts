@@ -312,6 +312,7 @@ function sourceStatus(ingest: IngestStatus, url: string): StatusAnswer["source"]
     silentCount: recorded.filter(({ silentReason }) => silentReason !== undefined).length,
     jsonNulls: ingest.jsonNulls,
     ingestDelay: ingest.loopDelay,
+    decisionDelay: ingest.decisionDelay,
   };
 }
 

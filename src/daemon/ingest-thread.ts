@@ -23,6 +23,7 @@ import { systemClock } from "../std/clock.ts";
 import { compileGlobs } from "../std/glob.ts";
 import { openLog } from "../telemetry/log.ts";
 import { type RuleStatus, Trigger } from "../trigger/trigger.ts";
+import type { DecisionDelayStatus } from "./decision-delay.ts";
 import { Ingest } from "./ingest.ts";
 import { LoopDelay, type LoopDelayStatus } from "./loop-delay.ts";
 import { MotionMeter } from "./motion-meter.ts";
@@ -52,6 +53,7 @@ export type IngestStatus = {
   readonly rules: readonly RuleStatus[];
   readonly jsonNulls: number;
   readonly loopDelay: LoopDelayStatus;
+  readonly decisionDelay: DecisionDelayStatus;
 };
 
 const METER_MS = 1000;
@@ -223,6 +225,7 @@ serveCalls(parentPort, {
     rules: trigger.status(),
     jsonNulls: ingest.nullCount,
     loopDelay: loopDelay.status(),
+    decisionDelay: ingest.decisionDelay.status(),
   }),
   /** Between two messages: none is lost. They were checked, and the store knows their policies. */
   setRules: (request: { readonly files: readonly RuleFile[]; readonly disabled: readonly string[] }) => {

@@ -24,6 +24,7 @@ import { Fault } from "../std/fault.ts";
 import { earliest } from "../std/nanoseconds.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Trigger } from "../trigger/trigger.ts";
+import { DecisionDelay } from "./decision-delay.ts";
 import type { MessageListener } from "./message-listener.ts";
 import type { IngestToStore } from "./ports.ts";
 
@@ -100,6 +101,7 @@ export class Ingest implements SourceSink {
   #resumedNs: bigint | undefined;
   /** Nulls in float fields of JSON messages that became NaN. */
   nullCount = 0;
+  readonly decisionDelay = new DecisionDelay();
 
   constructor(deps: IngestDeps) {
     this.#deps = deps;
@@ -238,6 +240,7 @@ export class Ingest implements SourceSink {
     if (frame === "key") this.#deps.send({ kind: "key_frame", channelId: lane.channel.id, atNs });
     for (const listen of lane.listeners) listen(bytes, atNs);
     this.#deps.trigger.onMessage(lane.channel, bytes, atNs);
+    this.decisionDelay.note(arrivalNs);
     this.#deps.deliverEvents();
   }
 

@@ -80,7 +80,7 @@ test("a rule that fires too often says so many firings an hour, in pairs with th
   expect(rig.told.slice(24)).toEqual(["firing flaps 420", "cleared flaps 420.2"]);
 });
 
-test("a rule that costs too much rests, the others go on, and its hold does not run meanwhile", () => {
+test("a rule that costs too much rests, and the others go on", () => {
   const rig = new Rig(rule("dear", "j.y > 1", "    for_ms: 200\n") + rule("cheap", "j.x > 1"));
   rig.costMs = { y: 50 };
   let atS = 0;
@@ -115,14 +115,15 @@ test("one slow message is no slow rule: a thread may have been interrupted", () 
 
 test("a rule that breaks is switched off and says why; the others hear the same message", () => {
   const rig = new Rig(rule("bad", "j.x > 1") + rule("good", "j.x > 1"));
+  rig.send(0, { x: 2 });
   rig.breaks = "bad";
-  rig.send(0, { x: 2 }).send(1, { x: 0 }).send(2, { x: 2 });
-  expect(rig.told).toEqual(["firing good 0", "cleared good 1", "firing good 2"]);
+  rig.send(1, { x: 0 }).send(2, { x: 2 });
+  expect(rig.told).toEqual(["firing bad 0", "firing good 0", "cleared good 1", "firing good 2"]);
   expect(rig.status("bad")).toMatchObject({ state: "disabled", reason: expect.stringContaining("broken") });
   rig.breaks = undefined;
   rig.setRules(rule("bad", "j.x > 1") + rule("good", "j.x > 1"));
   rig.send(3, { x: 0 }).send(4, { x: 2 });
-  expect(rig.told.slice(3)).toContain("firing bad 4");
+  expect(rig.told.slice(4)).toContain("firing bad 4");
 });
 
 test("a rule that means the same goes on as if nothing had happened: hold, window and count", () => {
