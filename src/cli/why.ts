@@ -71,6 +71,9 @@ export function whyCapture(status: Pick<Status, "source" | "ring" | "capture">, 
     ...bound
       .filter(({ problems }) => problems.length > 0)
       .map(({ rule, problems }) => fault(`Rule ${rule} cannot be told in part.`, problems.join("; "))),
+    ...bound
+      .filter(({ is_dry_run }) => is_dry_run)
+      .map(({ rule, firings }) => fact(`Rule ${rule} is on trial.`, `dry_run: ${firings} firings, no episode`)),
     fact("Rules", `${bound.length} of ${armed.length} bound, ${capture.rules.length - armed.length} switched off`),
     fact(
       "Firings",

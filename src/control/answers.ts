@@ -119,6 +119,9 @@ type ClassStatus = {
 
 type RuleSummary = {
   readonly rule: string;
+  readonly version: string;
+  /** On trial: it opens no episode. */
+  readonly isDryRun: boolean;
   readonly place: string;
   readonly state: string;
   /** What it watches. */

@@ -9,6 +9,10 @@ export type RuleStatus = {
   readonly rule: string;
   readonly place: string;
   readonly kind: string;
+  /** Of what it means: `Rule.policy.version`. */
+  readonly version: string;
+  /** It opens no episode. */
+  readonly isDryRun: boolean;
   readonly detector: string | undefined;
   readonly state: "disabled" | "waiting" | "bound";
   /** What it watches: topics, joints, names. */
@@ -98,5 +102,6 @@ export function disabledStatus(rule: Rule, reason = "switched off"): RuleStatus 
 
 function statusOf({ name, place, policy, condition }: Rule) {
   const detector = condition.kind === "detector" ? condition.detector.name : undefined;
-  return { rule: name, place, kind: policy.kind, detector };
+  const { kind, version, isDryRun } = policy;
+  return { rule: name, place, kind, version, isDryRun, detector };
 }

@@ -111,6 +111,10 @@ test("a message asks for an episode with its words and the rule's topics; a rule
   await waitFor(async () => (await ruleOf("push"))?.state === "bound", "the rules to be bound");
   robot.push();
   await waitFor(async () => (await ruleOf("push"))?.firings === 1, "the firing on trial");
+  expect(await ruleOf("push")).toMatchObject({ is_dry_run: true, version: expect.stringMatching(/^[0-9a-f]{8}$/) });
+  const { answers } = await rig.lode<{ answers: { reasons: object[] }[] }>(["why", "capture"]);
+  const evidence = "dry_run: 1 firings, no episode";
+  expect(answers[0]?.reasons).toContainEqual(expect.objectContaining({ reason: "Rule push is on trial.", evidence }));
   robot.ask("it squeaks");
   await rig.episodesHome(1, 20_000);
   expect((await rig.episodes()).map(({ rule }) => rule)).toEqual(["manual"]);
