@@ -4,7 +4,7 @@
  * Promises: a truncated, corrupt or hostile message, a name or an index that is not there, give `undefined`; nothing
  * throws, nothing reads beyond the message. 64-bit integers become numbers (exact up to 2^53), time and duration
  * become seconds, bools in lists 0 and 1. A value never refers to the message's memory. Measured: 12 values of
- * a JointState in 0.4 µs (7 joints) to 0.8 µs (30 joints), where decoding the whole message takes 2 and 10 µs.
+ * a JointState of 30 joints in 0.4 to 0.5 µs on a busy machine, where decoding the whole message takes 6 to 9.
  */
 import { unreachable } from "../std/assert.ts";
 import { Cursor, type WireEncoding } from "./cursor.ts";
