@@ -64,6 +64,11 @@ describe("stamp jump", () => {
     expect(rig.firings()[0]?.values.stamp_step_ms).toBeCloseTo(stepS * 1000, -1);
   });
 
+  test("a step that comes with a delay of its own is found", () => {
+    const rig = run((atS) => (atS < 30 ? 0.01 : atS < 30.2 ? 60.7 - 3 * (atS - 30) : 60.01));
+    expect(rig.firings()).toHaveLength(1);
+  });
+
   test("an offset of days, drift, jitter, growing latency and a queue that empties are none", () => {
     for (const hz of [0.4, 1, 5, 50]) expect(run(() => 6 * 86_400, hz).told).toEqual([]);
     expect(run((atS) => 0.02 * atS).told).toEqual([]);
@@ -73,6 +78,9 @@ describe("stamp jump", () => {
     queue.stream("/imu", 1000, 33, 33.15, (atS) => stamped(START_S + 30 + (atS - 33) * 20));
     queue.stream("/imu", 50, 33.15, 60, (atS) => stamped(START_S + atS));
     expect(queue.told).toEqual([]);
+    const young = new TestRobot(one("stamp_jump", "    parameters: { history_ms: 0 }\n"));
+    young.topic("/imu", "sensor_msgs/msg/Imu").stream("/imu", 50, 0, 5, (atS) => stamped(START_S + atS - 1000));
+    expect(young.told).toEqual([]);
   });
 
   test("one wrong stamp, stamps of zero and two publishers with clocks of their own are none", () => {

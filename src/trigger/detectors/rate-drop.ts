@@ -16,7 +16,7 @@ import { PerTopic, type Stream } from "./per-topic.ts";
 
 const parametersSchema = z.strictObject({
   share: z.number().min(0.05).max(0.95).default(0.6),
-  history_s: z.number().int().min(5).max(3600).default(20),
+  history_s: z.number().int().min(5).max(3600).default(10),
   rate_min: z.number().min(2).default(8),
   even_share: z.number().min(0).max(1).default(0.7),
 });

@@ -6,7 +6,7 @@
  *   than any before it, but never that much fresher.
  * - *back*: a stamp is more than `step_ms` older than the one before it. A late message never is.
  *
- * Either counts once all messages of `lasts_ms`, two at least, agree on the new lateness to half of `step_ms`, so that an
+ * Either counts once all messages of `lasts_ms`, two at least, are nearer to the new lateness than to the old, so that an
  * outlier, or a second publisher on the topic, is none; and only of a topic that had no such step for `history_ms`. Fires once for each
  * step. A constant offset, drift, growing latency and stamps of zero are none.
  * `step_ms`: ntpd steps a clock that is off by more than 128 ms (RFC 5905, STEPT) and slews it below; the default leaves
@@ -101,8 +101,8 @@ class Stamps implements Stream {
   }
 
   #confirm(step: Step, lateMs: number, nowMs: number): void {
-    const { step_ms, lasts_ms, history_ms } = this.#parameters;
-    const agrees = Math.abs(lateMs - step.toMs) <= step_ms / 2;
+    const { lasts_ms, history_ms } = this.#parameters;
+    const agrees = Math.abs(lateMs - step.toMs) <= Math.abs(step.toMs - step.fromMs) / 2;
     if (agrees && nowMs - step.sinceMs < lasts_ms) return;
     const isSteady = nowMs - this.#steadySinceMs >= history_ms;
     this.#begin(nowMs);
