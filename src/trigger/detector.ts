@@ -20,7 +20,7 @@ export type Subject = {
   values: () => Readonly<Record<string, FiringValue>>;
 };
 
-export type Signal = "attempt" | "recovered" | "gave_up" | "took_over";
+type Signal = "attempt" | "recovered" | "gave_up" | "took_over";
 
 export type DetectorDeps = {
   readonly fields: FieldAccess;
@@ -75,10 +75,6 @@ export function numberOf(value: ReturnType<FieldReader>): number {
 export function numbersOf(value: ReturnType<FieldReader>): ArrayLike<number> {
   if (value instanceof Float64Array) return value;
   return Array.isArray(value) && typeof value[0] === "number" ? value : [];
-}
-
-export function textOf(value: ReturnType<FieldReader>): string {
-  return typeof value === "string" ? value : "";
 }
 
 export function textsOf(value: ReturnType<FieldReader>): readonly string[] {

@@ -25,8 +25,8 @@ export type Scope = {
 };
 
 /** `cell`: where the value stands, for whom the call costs too much. */
-export type FieldRead = (() => FieldValue) & { readonly cell?: Cell };
-export type Cell = {
+type FieldRead = (() => FieldValue) & { readonly cell?: Cell };
+type Cell = {
   readonly value: FieldValue;
   /** A truth value as 0 or 1; NaN of what is no number. */
   readonly number: number;
@@ -289,7 +289,7 @@ function sameUnit(node: ASTNode, a: Numeric, b: Numeric): "number" | "duration" 
   throw problemAt(node, "a duration and a plain number do not mix.", 'Write the time as duration("500ms").');
 }
 
-export function mapNumber({ kind, run, constant }: Numeric, map: (x: number) => number): Numeric {
+function mapNumber({ kind, run, constant }: Numeric, map: (x: number) => number): Numeric {
   return constant === undefined ? { kind, run: () => map(run()) } : constantOf(kind, map(constant));
 }
 
