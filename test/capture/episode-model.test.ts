@@ -22,7 +22,8 @@ type Rule = {
   readonly onDemand: readonly string[];
 };
 type Happening = { readonly at: number; readonly kind: "firing" | "cleared" | "tick" | "person"; readonly rule: Rule };
-type Entry = { readonly at: number; readonly kind: "firing" | "cleared"; readonly rule: Rule };
+/** `again`: an ignored firing of a rule that is in the episode; it keeps nothing, but its condition holds. */
+type Entry = { readonly at: number; readonly kind: "firing" | "again" | "cleared"; readonly rule: Rule };
 type Window = { readonly start: number; readonly end: number; readonly fired: readonly string[] };
 type Wanted = { readonly at: number; readonly globs: readonly string[] };
 
@@ -54,13 +55,16 @@ class Reference {
 
   /** The rule fired here and has not cleared since. */
   #isHolding(rule: Rule): boolean {
-    return this.#entries.findLast((entry) => entry.rule === rule)?.kind === "firing";
+    const last = this.#entries.findLast((entry) => entry.rule === rule);
+    return last?.kind === "firing" || last?.kind === "again";
   }
 
   #fire(entry: Entry): void {
     const { rule, at: now } = entry;
-    if (this.#isOpen && rule.onOverlap === "ignore") this.ignored += 1;
-    else {
+    if (this.#isOpen && rule.onOverlap === "ignore") {
+      this.ignored += 1;
+      if (this.#firings.some((fired) => fired.rule === rule)) this.#entries.push({ ...entry, kind: "again" });
+    } else {
       if (this.#isOpen && this.#mustSplit(entry)) this.#close(now);
       this.#entries.push(entry);
     }
@@ -76,7 +80,7 @@ class Reference {
 
   #end(): number {
     const firings = this.#firings;
-    const kept = this.#entries.map((entry) => entry.at + entry.rule.post);
+    const kept = this.#entries.filter(({ kind }) => kind !== "again").map((entry) => entry.at + entry.rule.post);
     return Math.min(Math.max(...kept), firstPre(firings) + longest(firings));
   }
 
