@@ -8,6 +8,7 @@ import { openRingSources } from "../../src/daemon/backtest-source.ts";
 import { openJournalForReading } from "../../src/daemon/journal.ts";
 import { openRecording } from "../../src/replay/open-recording.ts";
 import { advertiseAll } from "../../src/replay/player.ts";
+import { latest } from "../../src/std/nanoseconds.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { parseRules } from "../../src/trigger/rule.ts";
 import { waitFor } from "../support/child.ts";
@@ -47,20 +48,22 @@ const RATE = 8;
 
 type Told = ReturnType<typeof toldOf>;
 
-/** What must agree; an id is the process's own. */
-function toldOf(episode: RecordingVerdict["episodes"][number]["episode"]) {
-  const { rule, kind, startNs, endNs, outcome, attempts, segments, evidence, timeToRecoverMs, labels, note } = episode;
+/** What must agree: an id is the process's own, and a window is cut where the recording begins. */
+function toldOf(episode: RecordingVerdict["episodes"][number]["episode"], firstNs: bigint) {
+  const { rule, kind, endNs, outcome, attempts, evidence, timeToRecoverMs, labels, note } = episode;
+  const startNs = latest(episode.startNs, firstNs);
+  const segments = episode.segments.map((segment) => ({ ...segment, startNs: latest(segment.startNs, firstNs) }));
   const firings = episode.firings.map(({ rule: name, topic, atNs, values }) => ({ rule: name, topic, atNs, values }));
   const ending = { outcome, attempts, evidence, timeToRecoverMs };
   return { rule, kind, startNs, endNs, ...ending, segments, firings, labels, note };
 }
 
-function liveEpisodes(folder: string): Told[] {
+function liveEpisodes(folder: string, firstNs: bigint): Told[] {
   const journal = openJournalForReading(folder);
   try {
     return new EpisodeTable(journal)
       .list(10_000)
-      .map(({ episode }) => toldOf(episode))
+      .map(({ episode }) => toldOf(episode, firstNs))
       .reverse();
   } finally {
     journal.close();
@@ -88,8 +91,8 @@ test("a back-test of the ring, and of what is exported from it, agrees exactly w
   if (ofRing === undefined) throw new Error("no verdict");
   expect(ofRing.problems).toEqual([]);
 
-  const live = liveEpisodes(rig.dataFolder);
-  expect(ofRing.episodes.map(({ episode }) => toldOf(episode))).toEqual(live);
+  const live = liveEpisodes(rig.dataFolder, ofRing.startNs);
+  expect(ofRing.episodes.map(({ episode }) => toldOf(episode, ofRing.startNs))).toEqual(live);
   const counts = (statuses: readonly { rule: string; firings: number }[]) =>
     Object.fromEntries(statuses.map(({ rule, firings }) => [rule, firings]));
   const { rules: liveRules, ignored_firings: ignored } = (await rig.status()).capture;
@@ -113,7 +116,7 @@ test("a back-test of the ring, and of what is exported from it, agrees exactly w
   const ofExport = await backtestRecording(recording, options);
   expect(ofExport.events).toEqual(ofRing.events);
   const costs = (verdict: RecordingVerdict) =>
-    verdict.episodes.map(({ episode, messages, bytes }) => ({ ...toldOf(episode), messages, bytes }));
+    verdict.episodes.map(({ episode, messages, bytes }) => ({ ...toldOf(episode, verdict.startNs), messages, bytes }));
   expect(costs(ofExport)).toEqual(costs(ofRing));
 });
 
