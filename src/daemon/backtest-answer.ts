@@ -19,8 +19,6 @@ export function backtestToWire(
   };
 }
 
-export type Totals = ReturnType<typeof totalsOf>;
-
 export function totalsOf(verdicts: readonly RecordingVerdict[]) {
   const seconds = sum(verdicts, ({ startNs, endNs }) => secondsBetween(startNs, endNs));
   const per = (amount: number, unitS: number): number => (seconds > 0 ? Math.round((amount * unitS) / seconds) : 0);

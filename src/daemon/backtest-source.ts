@@ -27,7 +27,7 @@ export type BacktestSource = {
   batches(): AsyncIterable<readonly RecordedMessage[]>;
 };
 
-export type SourceChannel = {
+type SourceChannel = {
   readonly channel: Channel;
   /** The configuration records this topic; no rule sees one that it does not. */
   readonly isRecorded: boolean;

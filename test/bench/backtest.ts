@@ -142,7 +142,7 @@ async function timed(run: () => Promise<number>): Promise<Pass> {
 }
 
 /** The recording over and over, each time later by its own length. */
-export async function writeLong(recording: Recording, path: string): Promise<void> {
+async function writeLong(recording: Recording, path: string): Promise<void> {
   const fd = openSync(path, "w");
   let position = 0n;
   const writer = new McapWriter({
