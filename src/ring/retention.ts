@@ -70,8 +70,10 @@ export class Retention {
       if (excess > 0 && this.#evict(this.#oldest(name, excess))) return true;
       if (diskMsMax > 0 && this.#evict(this.#expired(name, diskMsMax))) return true;
     }
-    const { headroomBytes } = this.#deps.space;
-    return this.#makeRoom(0, ANYTHING, true) || this.#makeRoom(headroomBytes, SOMETHING_HEAVY, true);
+    if (this.#makeRoom(0, ANYTHING, true)) return true;
+    // In strides: neighbours that go together share their pages, and each transaction costs the disk some of its own.
+    const { space } = this.#deps;
+    return space.excess(space.headroomBytes / 8) > 0 && this.#makeRoom(space.headroomBytes, SOMETHING_HEAVY, true);
   }
 
   /**

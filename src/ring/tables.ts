@@ -120,11 +120,14 @@ function isSealed(row: ChannelRow): boolean {
 export function writeChannel(db: Db, channel: Channel): void {
   const { name, encoding, text } = channel.schema;
   db.prepare("INSERT OR IGNORE INTO schema (name, encoding, text) VALUES (?, ?, ?)").run(name, encoding, text);
+  // By the table, not by its index: where damage made the two differ, a reader would not find the schema.
   const schema = db
     .prepare<[string, string, string], { id: number }>(
-      "SELECT id FROM schema WHERE name = ? AND encoding = ? AND text = ?",
+      "SELECT id FROM schema NOT INDEXED WHERE name = ? AND encoding = ? AND text = ?",
     )
     .get(name, encoding, text);
+  if (schema === undefined)
+    throw new Fault("corrupt_ring", `The schema ${name} is in its index and not in its table.`, "It is made anew.");
   const { id, topic, messageEncoding: asMessage, className } = channel;
   const said = [asMessage, className, Number(channel.isLocal), Number(channel.isLatched)];
   const seal = crc32(JSON.stringify([id, topic, name, encoding, text, ...said]));
@@ -134,7 +137,7 @@ export function writeChannel(db: Db, channel: Channel): void {
        schema_id = excluded.schema_id, message_encoding = excluded.message_encoding,
        class_name = excluded.class_name, is_local = excluded.is_local, is_latched = excluded.is_latched,
        seal = excluded.seal`,
-  ).run(id, topic, schema?.id, ...said, seal);
+  ).run(id, topic, schema.id, ...said, seal);
 }
 
 export type BootRow = {

@@ -38,7 +38,8 @@ const CHANNELS = [
   channel(2, "/camera", "camera"),
   channel(3, "/tf_static", "light", { isLatched: true }),
 ];
-const PAGE = 4096;
+/** Of `ring.db` (ring-file.ts). */
+const PAGE = 1024;
 const BATCHES = ["00000000-0000-7000-8000-000000000000-light.mcap"];
 const HOUR_NS = 3_600_000_000_000n;
 /** fsync costs nothing there. */
@@ -211,15 +212,19 @@ function garble(path: string): boolean {
   return true;
 }
 
+type Page = { readonly start: number; readonly size: number };
+
 /** A page of a table or index of `ring.db`'s main file, of a type as dbstat names it. */
-function pageOf(folder: string, name: string, type: string, random: Random): number | undefined {
+function pageOf(folder: string, name: string, type: string, random: Random): Page | undefined {
   const copy = join(folder, "classify.db");
   cpSync(join(folder, "ring.db"), copy);
   const db = new Database(copy);
   try {
     const sql = "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = ?";
     const pages = db.prepare<[string, string], number>(sql).pluck().all(name, type);
-    return pages[Math.floor(random() * pages.length)];
+    const number = pages[Math.floor(random() * pages.length)];
+    const size = Number(db.pragma("page_size", { simple: true }));
+    return number === undefined ? undefined : { start: (number - 1) * size, size };
   } finally {
     db.close();
     for (const suffix of ["", "-wal", "-shm"]) rmSync(copy + suffix, { force: true });
@@ -233,9 +238,9 @@ function inPage(name: string, type: string, isWhole = false): Damage {
       const page = pageOf(folder, name, type, random);
       if (page === undefined) return false;
       const path = join(folder, "ring.db");
-      if (!isWhole) return flip(path, (page - 1) * PAGE, PAGE, random);
+      if (!isWhole) return flip(path, page.start, page.size, random);
       const fd = openSync(path, "r+");
-      writeSync(fd, noise(PAGE, 3), 0, PAGE, (page - 1) * PAGE);
+      writeSync(fd, noise(page.size, 3), 0, page.size, page.start);
       closeSync(fd);
       return true;
     },
@@ -314,7 +319,10 @@ export const DAMAGES: readonly Damage[] = [
     apply: (folder, random) => flip(join(folder, "ring.db"), 0, 60, random),
   },
   ...["is_local", "monotonic_ns", "sequence", "chunk_by_time"].map((name) => rename("ring.db", name)),
-  { name: "ring.db, list of tables", apply: (folder, random) => flip(join(folder, "ring.db"), 100, PAGE, random) },
+  {
+    name: "ring.db, list of tables",
+    apply: (folder, random) => flip(join(folder, "ring.db"), 100, PAGE - 100, random),
+  },
   { name: "ring.db, page map", apply: (folder, random) => flip(join(folder, "ring.db"), PAGE, PAGE, random) },
   ...TABLES.flatMap((table) => [inPage(table, "leaf"), inPage(table, "leaf", true)]),
   ...[inPage("chunk", "internal"), inPage("chunk", "internal", true), inPage("chunk", "overflow")],
