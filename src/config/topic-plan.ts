@@ -4,7 +4,7 @@ import type { TopicClass, TopicPlan } from "../model/topic-class.ts";
 import { compileGlobs, type Matcher } from "../std/glob.ts";
 import { type AssignmentConfig, type Config, defaultAssignments } from "./schema.ts";
 
-export type PlannedTopic = TopicPlan & { readonly role: TopicRole };
+type PlannedTopic = TopicPlan & { readonly role: TopicRole };
 export type PlanTopic = (topic: string, schemaName: string) => PlannedTopic | undefined;
 
 export function compileTopicPlan(topics: Config["topics"]): PlanTopic {

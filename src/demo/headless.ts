@@ -42,7 +42,7 @@ export type HeadlessResult = {
   readonly story: readonly StoryEvent[];
 };
 
-export type SimulatedMessage = { readonly topic: TopicName; readonly bytes: Uint8Array; readonly stampNs: bigint };
+type SimulatedMessage = { readonly topic: TopicName; readonly bytes: Uint8Array; readonly stampNs: bigint };
 
 export type SimulatedRun = {
   readonly topics: readonly DemoTopic[];

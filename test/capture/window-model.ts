@@ -35,7 +35,7 @@ const POLICIES: readonly CapturePolicy[] = [
   }),
 ];
 const RULES = POLICIES.map(({ rule }) => rule);
-export type RuleName = (typeof RULES)[number];
+type RuleName = (typeof RULES)[number];
 
 /** Little more than the longest pre-roll: what no episode holds is soon gone. */
 const CLASSES = [topicClass("light", { diskMsMax: 6000 }), topicClass("camera", { diskMsMax: 6000 })];
