@@ -6,25 +6,19 @@ import type { TopicRole } from "../model/operation.ts";
 import { SEQUENCE_SLACK } from "../ring/message-record.ts";
 import type { WindowChunk } from "../ring/window.ts";
 import { earliest, latest, msOfNs } from "../std/nanoseconds.ts";
+import { type Arrival, type ArrivalPiece, Arrivals, GAP_MESSAGES_MIN, GAP_NS_MIN, inOrder } from "./arrivals.ts";
 import { findShortfalls, type ShortfallQuestion } from "./shortfalls.ts";
 import type { StampSteps } from "./stamp-steps.ts";
 
-/**
- * A silence is a gap when it is this many times the topic's usual interval, and at least a second. Usual is what nine
- * of ten intervals stay under: `/rosout` comes in bursts, and the pauses between them are no gaps.
- */
-const GAP_INTERVALS = 4n;
-const GAP_NS_MIN = 1_000_000_000n;
-/** Fewer messages have no interval to speak of. */
-const GAP_MESSAGES_MIN = 12;
-
 type Gap = TopicCompleteness["gaps"][number];
-type Seen = { readonly timeNs: bigint; readonly channelId: number; readonly sequence: number };
 type TopicTally = {
   readonly className: string;
   readonly role: TopicRole;
-  /** In the order of time. */
-  readonly seen: Seen[];
+  /** Of its own; the latched ones from before the window are none. */
+  readonly pieces: ArrivalPiece[];
+  readonly arrivals: Arrivals;
+  /** Of a topic with a baseline. */
+  readonly reduced: ReducedStretches;
   readonly channelIds: Set<number>;
   hasBaseline: boolean;
   latchedCount: number;
@@ -53,6 +47,7 @@ export type Completeness = Pick<Episode, "completeness" | "isComplete" | "shortf
 export function computeCompleteness(question: CompletenessQuestion): Completeness {
   const { episode, chunks, channels, notRecorded, onDemand, roleOf } = question;
   const tallies = tallyTopics(chunks, channels, roleOf);
+  for (const tally of tallies.values()) readArrivals(tally, episode);
   const losses = question.losses.filter((loss) => loss.startNs <= episode.endNs && loss.endNs >= episode.startNs);
   const unheard = [...losses.map(({ topic }) => topic), ...onDemand].filter((topic) => topic !== "");
   const silent = [...new Set(unheard)].filter((topic) => !tallies.has(topic));
@@ -88,17 +83,26 @@ function tallyTopics(
       tally.channelIds.add(channelId);
       tally.bytes += chunk.bytesByChannel.get(channelId) ?? 0;
       if (chunk.origin === "latched") tally.latchedCount += records.count;
-      else
-        for (const [index, [timeNs]] of [...records].entries())
-          tally.seen.push({ timeNs, channelId, sequence: chunk.sequences.get(channelId)?.[index] ?? 0 });
+      else {
+        const sequences = chunk.sequences.get(channelId) ?? [];
+        tally.pieces.push({ channelId, startNs: chunk.startNs, records, sequences });
+      }
       if (chunk.origin === "baseline") tally.hasBaseline = true;
     }
-  for (const tally of tallies.values()) tally.seen.sort((a, b) => Number(a.timeNs - b.timeNs));
   return tallies;
 }
 
+function readArrivals({ pieces, arrivals, reduced, hasBaseline }: TopicTally, { startNs, endNs }: Episode): void {
+  for (const arrival of inOrder(pieces)) {
+    arrivals.note(arrival);
+    // Whole chunks reach beyond the window, their baseline does not.
+    if (hasBaseline && arrival.timeNs >= startNs && arrival.timeNs <= endNs) reduced.note(arrival);
+  }
+}
+
 const blankTally = (className: string, role: TopicRole): TopicTally => ({
-  ...{ className, role, seen: [], channelIds: new Set() },
+  ...{ className, role, pieces: [], channelIds: new Set() },
+  ...{ arrivals: new Arrivals(), reduced: new ReducedStretches() },
   hasBaseline: false,
   latchedCount: 0,
   bytes: 0,
@@ -110,13 +114,9 @@ function topicCompleteness(
   tally: TopicTally,
   losses: readonly Loss[],
 ): TopicCompleteness {
-  const { seen } = tally;
-  const times = seen.map(({ timeNs }) => timeNs);
-  // Whole chunks reach beyond the window, their baseline does not.
-  const within = seen.filter(({ timeNs }) => timeNs >= episode.startNs && timeNs <= episode.endNs);
-  const reduced = tally.hasBaseline ? reducedStretches(within) : [];
-  const [first] = times;
-  const last = times.at(-1);
+  const { count, lastNs: last, longestGapNs } = tally.arrivals;
+  const first = tally.arrivals.first?.timeNs;
+  const reduced = tally.reduced.found;
   const firingNs = episode.firings[0]?.atNs ?? episode.startNs;
   const lastFiringNs = episode.firings.at(-1)?.atNs ?? episode.startNs;
   const own = losses.filter((loss) => loss.topic === topic || loss.topic === "");
@@ -128,28 +128,27 @@ function topicCompleteness(
     preRollMs: first === undefined ? undefined : atLeastZero(msOfNs(firingNs - latest(first, episode.startNs))),
     postRollMs: last === undefined ? undefined : atLeastZero(msOfNs(earliest(last, episode.endNs) - lastFiringNs)),
     cutTo: heavyClasses.has(tally.className) ? "chunk" : "message",
-    messages: times.length + tally.latchedCount,
+    messages: count + tally.latchedCount,
     bytes: tally.bytes,
-    longestGapMs: longestGapMs(times),
+    longestGapMs: longestGapNs === undefined ? undefined : msOfNs(longestGapNs),
     dropped: countDropped(own.filter((loss) => loss.topic === topic)),
-    gaps: [...own.map((loss) => lossGap(episode, loss)), ...reduced, ...(reduced.length > 0 ? [] : silences(times))],
+    gaps: [...own.map((loss) => lossGap(episode, loss)), ...reduced, ...(reduced.length > 0 ? [] : silencesOf(tally))],
     clockSteps: stampSteps.of([...tally.channelIds]),
     isOnDemand,
     onDemandStartMs: isOnDemand && first !== undefined ? atLeastZero(msOfNs(first - firingNs)) : undefined,
-    coverage: coverageOf(tally, reduced),
+    coverage: coverageOf(tally),
   };
 }
 
-function coverageOf(tally: TopicTally, reduced: readonly Gap[]): TopicCompleteness["coverage"] {
-  if (reduced.length > 0) return "baseline";
-  if (tally.seen.length > 0) return "full";
-  return tally.latchedCount > 0 ? "latched" : "none";
+function coverageOf({ arrivals, reduced, latchedCount }: TopicTally): TopicCompleteness["coverage"] {
+  if (reduced.found.length > 0) return "baseline";
+  if (arrivals.count > 0) return "full";
+  return latchedCount > 0 ? "latched" : "none";
 }
 
-function longestGapMs(times: readonly bigint[]): number | undefined {
-  const intervals = intervalsOf(times);
-  return intervals.length === 0 ? undefined : msOfNs(intervals.reduce(latest));
-}
+/** At the baseline rate there is no rhythm to judge by. */
+const silencesOf = ({ arrivals }: TopicTally): Gap[] =>
+  arrivals.silences().map((silence) => ({ ...silence, reason: "silence" }));
 
 /** Numbers of a channel's messages count from here. */
 const FIRST_SEQUENCE = 1;
@@ -159,14 +158,14 @@ function beginningsOf(
   { episode, heavyClasses, onDemand }: CompletenessQuestion,
   tallies: ReadonlyMap<string, TopicTally>,
 ): Pick<ShortfallQuestion, "unrecordedMs" | "lateTopics"> {
-  const begun = [...tallies].filter(([, { seen }]) => seen.length > 0);
-  const lateness = ({ seen }: TopicTally): bigint => (seen[0]?.timeNs ?? 0n) - episode.startNs;
-  const isLate = (tally: TopicTally): boolean => lateness(tally) > silenceBound(tally.seen.map(({ timeNs }) => timeNs));
+  const begun = [...tallies].filter(([, { arrivals }]) => arrivals.count > 0);
+  const lateness = ({ arrivals }: TopicTally): bigint => (arrivals.first?.timeNs ?? 0n) - episode.startNs;
+  const isLate = (tally: TopicTally): boolean => lateness(tally) > tally.arrivals.silenceBoundNs;
   const isEveryLate = begun.length > 0 && begun.every(([, tally]) => isLate(tally));
   const unrecordedNs = isEveryLate ? begun.map(([, tally]) => lateness(tally)).reduce(earliest) : 0n;
   const lateTopics = begun
     .filter(([topic, { className }]) => heavyClasses.has(className) && !onDemand.includes(topic))
-    .filter(([, { seen }]) => seen.length >= GAP_MESSAGES_MIN && seen[0]?.sequence !== FIRST_SEQUENCE)
+    .filter(([, { arrivals }]) => arrivals.count >= GAP_MESSAGES_MIN && arrivals.first?.sequence !== FIRST_SEQUENCE)
     .filter(([, tally]) => isLate(tally) && lateness(tally) > unrecordedNs + GAP_NS_MIN)
     .map(([topic]) => topic);
   return { unrecordedMs: msOfNs(unrecordedNs), lateTopics };
@@ -183,38 +182,20 @@ function lossGap(episode: Episode, { startNs, endNs, reason }: Loss): Gap {
 }
 
 /** Where only the reduced rate is there: numbers are left out. A restart leaves out more than a second's. */
-function reducedStretches(seen: readonly Seen[]): Gap[] {
-  const stretches: Gap[] = [];
-  const lastByChannel = new Map<number, Seen>();
-  for (const message of seen) {
-    const earlier = lastByChannel.get(message.channelId);
-    lastByChannel.set(message.channelId, message);
-    const missing = message.sequence - (earlier?.sequence ?? message.sequence) - 1;
-    if (earlier === undefined || missing < 1 || missing >= SEQUENCE_SLACK) continue;
-    const last = stretches.at(-1);
-    if (last?.endNs !== earlier.timeNs)
-      stretches.push({ startNs: earlier.timeNs, endNs: message.timeNs, reason: "baseline" });
-    else stretches[stretches.length - 1] = { ...last, endNs: message.timeNs };
+class ReducedStretches {
+  readonly found: Gap[] = [];
+  readonly #lastByChannel = new Map<number, { readonly timeNs: bigint; readonly sequence: number }>();
+
+  /** In the order of time. */
+  note({ channelId, timeNs, sequence }: Arrival): void {
+    const earlier = this.#lastByChannel.get(channelId);
+    this.#lastByChannel.set(channelId, { timeNs, sequence });
+    const missing = sequence - (earlier?.sequence ?? sequence) - 1;
+    if (earlier === undefined || missing < 1 || missing >= SEQUENCE_SLACK) return;
+    const last = this.found.at(-1);
+    if (last?.endNs !== earlier.timeNs) this.found.push({ startNs: earlier.timeNs, endNs: timeNs, reason: "baseline" });
+    else this.found[this.found.length - 1] = { ...last, endNs: timeNs };
   }
-  return stretches;
 }
-
-/** Silences longer than the topic's rhythm explains; at the baseline rate there is no rhythm to judge by. */
-function silences(times: readonly bigint[]): Gap[] {
-  if (times.length < GAP_MESSAGES_MIN) return [];
-  const bound = silenceBound(times);
-  return intervalsOf(times).flatMap((interval, index) => {
-    const startNs = times[index] ?? 0n;
-    return interval > bound ? [{ startNs, endNs: startNs + interval, reason: "silence" }] : [];
-  });
-}
-
-function silenceBound(times: readonly bigint[]): bigint {
-  const intervals = intervalsOf(times).toSorted((a, b) => Number(a - b));
-  return latest((intervals[Math.floor(intervals.length * 0.9)] ?? 0n) * GAP_INTERVALS, GAP_NS_MIN);
-}
-
-const intervalsOf = (times: readonly bigint[]): bigint[] =>
-  times.slice(1).map((time, index) => time - (times[index] ?? time));
 
 const atLeastZero = (value: number): number => Math.max(value, 0);

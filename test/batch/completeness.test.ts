@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { type CompletenessQuestion, computeCompleteness } from "../../src/batch/completeness.ts";
 import { StampSteps } from "../../src/batch/stamp-steps.ts";
@@ -140,4 +142,54 @@ test("a publisher's clock that was set is told with the topic, and costs no comp
   expect(of(IMU.topic)?.clockSteps).toEqual([{ atNs: at(11), stepMs: 3005 }]);
   expect(of(JOINTS.topic)?.clockSteps).toEqual([]);
   expect(isComplete).toBe(true);
+});
+
+test("chunks of a topic that overlap are read in the order of time", () => {
+  const every = { channel: IMU, everyMs: 200 };
+  const { of } = judge([{ channel: JOINTS }, every, { ...every, fromS: 5.1, toS: 14.9 }]);
+  expect(of(IMU.topic)).toMatchObject({
+    messages: 101,
+    longestGapMs: 100,
+    preRollMs: 5000,
+    postRollMs: 5000,
+    gaps: [],
+  });
+});
+
+test("a slow topic is silent when it is slower than nine of ten of its intervals explain, and a fast one after a second", () => {
+  const silences = (everyMs: number, pauseS: number) => {
+    const { of } = judge([
+      { channel: IMU, everyMs, toS: 5 + 20 * (everyMs / 1000) },
+      { channel: IMU, everyMs, fromS: 5 + 20 * (everyMs / 1000) + pauseS, toS: 5 + 25 * (everyMs / 1000) + pauseS },
+    ]);
+    return of(IMU.topic)?.gaps.map(({ startNs, endNs }) => Number(endNs - startNs) / 1e9);
+  };
+  expect([silences(100, 0.9), silences(100, 1.1)]).toEqual([[], [1.1]]);
+  expect([silences(300, 1.1), silences(300, 1.3)]).toEqual([[], [1.3]]);
+});
+
+test("a window's messages are counted without being kept", () => {
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  const heapBytes = () => {
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  let inUse = 0;
+  class Watching extends StampSteps {
+    override of(channelIds: readonly number[]) {
+      inUse = heapBytes();
+      return super.of(channelIds);
+    }
+  }
+  const chunks = Array.from({ length: 10 }, (_, k) =>
+    chunkOf({ channel: IMU, fromS: 5 + k, toS: 5.99998 + k, everyMs: 0.04 }),
+  );
+  const before = heapBytes();
+  const { completeness } = computeCompleteness({
+    ...{ episode: EPISODE, chunks, channels: new Map([[IMU.id, IMU]]), losses: [], notRecorded: [], onDemand: [] },
+    ...{ heavyClasses: new Set<string>(), roleOf: topicRole, stampSteps: new Watching() },
+  });
+  expect(completeness[0]?.messages).toBe(250_000);
+  expect((inUse - before) / 250_000).toBeLessThan(8);
 });
