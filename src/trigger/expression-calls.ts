@@ -57,7 +57,7 @@ function only(node: ASTNode, args: readonly ASTNode[]): ASTNode {
   return arg;
 }
 
-/** `norm(i.linear_acceleration)` of a vector, `max(j.effort)` of an array, `min(a, b, c)` of numbers. */
+/** `norm(i.linear_acceleration)` of a vector, `max(j.effort)` of an array, `min(a, b, c)` of numbers; of texts NaN. */
 function aggregate(start: number, fold: (sum: number, x: number) => number, finish = (sum: number) => sum): Call {
   return (node, args, frame) => {
     if (args.length === 0)
@@ -71,7 +71,10 @@ function aggregate(start: number, fold: (sum: number, x: number) => number, fini
       for (const item of items) {
         const value = item();
         const numbers = typeof value === "number" ? [value] : isList(value) ? value : [Number.NaN];
-        for (let i = 0; i < numbers.length; i += 1) sum = fold(sum, Number(numbers[i]));
+        for (let i = 0; i < numbers.length; i += 1) {
+          const element = numbers[i];
+          sum = fold(sum, typeof element === "string" ? Number.NaN : Number(element));
+        }
         count += numbers.length;
       }
       return count === 0 ? Number.NaN : finish(sum);

@@ -398,6 +398,7 @@ function sameScalar(x: FieldValue, y: FieldValue): Truth {
 
 /** Unknown where an element is, or where there is none. */
 function sameList(x: FieldList, y: FieldList): Truth {
+  if (x.length === 0 || y.length === 0) return undefined;
   if (x.length !== y.length) return false;
   let result: Truth;
   for (let i = 0; i < x.length; i += 1) {
@@ -408,6 +409,7 @@ function sameList(x: FieldList, y: FieldList): Truth {
   return result;
 }
 
+/** Unknown of a value that none of the list's could equal: of another kind, or an array. */
 function membership(node: ASTNode, args: Pair, frame: Frame): Code {
   if (args[1].op !== "list") throw problemAt(node, '"in" needs a list.', "Write x in [1, 2].");
   const values = args[1].args.map((item) => {
@@ -415,10 +417,11 @@ function membership(node: ASTNode, args: Pair, frame: Frame): Code {
     return typeof item.args === "bigint" ? Number(item.args) : item.args;
   });
   const set = new Set<unknown>(values);
+  const kinds = new Set(values.map((value) => typeof value));
   const left = compile(args[0], frame);
   const run = (): Truth => {
     const value = left.run();
-    return value === undefined || Number.isNaN(value) ? undefined : set.has(value);
+    return Number.isNaN(value) || !kinds.has(typeof value) ? undefined : set.has(value);
   };
   return { kind: "truth", run };
 }

@@ -58,6 +58,7 @@ const FIELDS: Fields = {
   "j.effort": [1, -5, 2],
   "j.holes": [1, Number.NaN],
   "j.empty": [],
+  "j.digits": ["", "3"],
   "j.mode": "auto",
   "j.isOn": true,
   "j.a.b.c": 7,
@@ -119,6 +120,9 @@ test.each<[string, Truth]>([
   ['j.mode in ["auto", "manual"]', true],
   ["j.x in [1, 2]", false],
   ["j.missing in [1, 2]", undefined],
+  ['!(j.x in ["auto", "manual"])', undefined],
+  ["!(j.effort in [1, 2])", undefined],
+  ['j.x in ["auto", 3]', true],
   ['j.mode.contains("ut") && j.mode.startsWith("a") && !j.mode.endsWith("x")', true],
   ["j.isOn", true],
   ["!j.isOn", false],
@@ -130,6 +134,7 @@ test.each<[string, Truth]>([
   ["max(j.effort) == 2 && min(j.effort) == -5", true],
   ["max(j.x, j.y, 1) == 3", true],
   ["max(j.empty) > 0", undefined],
+  ["max(j.digits) < 5", undefined],
   ["max(j.x, j.nan) > 0", undefined],
   ['age(j) > duration("1s")', true],
   ['age(j) > duration("500ms") * 4', false],
@@ -198,11 +203,11 @@ test("windows and deltas are fed by every message, whatever a condition short-ci
 test("changed compares lists by their elements", () => {
   const rig = new TestScope();
   const condition = compileExpression(parseExpression("changed(j.buttons)", rig.scope.inputs), rig.scope);
-  const seen = [[0, 1], [0, 1], [1, 1], [], []].map((buttons, k) => {
+  const seen = [[0, 1], [0, 1], [1, 1], [], [], [1], [1, 1]].map((buttons, k) => {
     rig.send(k, { "j.buttons": Float64Array.from(buttons) });
     return condition();
   });
-  expect(seen).toEqual([undefined, false, true, true, undefined]);
+  expect(seen).toEqual([undefined, false, true, undefined, undefined, undefined, true]);
 });
 
 test("changed compares with the message before", () => {
