@@ -14,7 +14,7 @@
  *   firing); `ignore` only counts it.
  * - Each joined failure that can tell recovery is *pending* until it does. A `recovered` event settles its own rule and
  *   those that can only infer (`recoversWhen: "cleared"`); the last settlement decides `recovered`. One rule that
- *   waits `recoveryTimeoutMs` since the last firing or attempt, or that sees the robot give up, decides `failed`; a
+ *   waits `recoveryTimeoutMs` since the last failure or attempt, or that sees the robot give up, decides `failed`; a
  *   person decides at once. Every decision is kept with its evidence.
  * - A span (a task) is pending until its own end, whatever fails and is decided meanwhile: its success (`recovered`)
  *   decides `succeeded`, its failure (`gave_up`) `failed`; an end alone leaves the outcome of what failed in it, or
@@ -292,7 +292,7 @@ function join(open: OpenEpisode, firing: EpisodeFiring, policy: CapturePolicy, n
     kind: isFailure ? "failure" : open.kind,
     priority: Math.max(open.priority, policy.priority),
     keepUntilNs: latest(open.keepUntilNs, rollUntilNs),
-    activeNs: latest(open.activeNs, atNs),
+    activeNs: isFailure ? latest(open.activeNs, atNs) : open.activeNs,
     failedNs: open.failedNs ?? (isFailure ? atNs : undefined),
     outcome: policy.recoversWhen === "never" || open.isOutcomeByPerson ? open.outcome : "unknown",
     firings: [...open.firings, firing],

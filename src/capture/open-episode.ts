@@ -27,7 +27,7 @@ export type OpenEpisode = Omit<Episode, Unknown> & {
   readonly rollUntilNs: bigint;
   /** The same with those of clearings and decisions, beyond the longest window if need be. */
   readonly keepUntilNs: bigint;
-  /** Of the last firing or attempt. */
+  /** Of the last firing of a failure, or attempt. */
   readonly activeNs: bigint;
   /** The first failure since the last decision. */
   readonly failedNs: bigint | undefined;

@@ -43,7 +43,7 @@ export type CapturePolicy = {
   readonly recoversWhen: "explicit" | "cleared" | "never";
   /** How long a cleared condition must stay so before that counts as recovered (`recoversWhen: "cleared"`). */
   readonly recoveredAfterClearMs: number;
-  /** Without recovery within this time of the last firing or attempt the outcome is `failed`. */
+  /** Without recovery within this time of the last failure or attempt the outcome is `failed`. */
   readonly recoveryTimeoutMs: number;
   readonly priority: number;
   readonly labels: Readonly<Record<string, string>>;

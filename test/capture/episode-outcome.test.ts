@@ -48,6 +48,12 @@ const CASES: readonly Case[] = [
     evidence: ["recovery_timeout drop 140"],
   },
   {
+    name: "what only keeps a window while a failure waits prolongs no wait",
+    inputs: [firing("drop", 100), firing("sample", 120), manual(125)],
+    outcome: "failed",
+    evidence: ["recovery_timeout drop 130"],
+  },
+  {
     name: "a robot that gives up has failed",
     inputs: [firing("drop", 100), event("gave_up", "drop", 107)],
     outcome: "failed",

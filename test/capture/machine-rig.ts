@@ -40,6 +40,7 @@ export const POLICIES: readonly CapturePolicy[] = [
   policy("ignored", { onOverlap: "ignore", recoversWhen: "never" }),
   policy("long", { preRollMs: 60_000, recoversWhen: "never" }),
   policy("task", { kind: "span", recoversWhen: "explicit", preRollMs: 1000, postRollMs: 1000 }),
+  policy("sample", { kind: "sample", recoversWhen: "never" }),
   policy("short", { maxMs: 20_000, recoversWhen: "never" }),
 ];
 
