@@ -277,6 +277,14 @@ describe("tracking error", () => {
     expect(rig.told).toEqual([]);
   });
 
+  test("a publisher that makes up names does not fill the memory", () => {
+    const rig = robot();
+    const made = (k: number) => ({ name: Array.from({ length: 50 }, (_, j) => `made_${k}_${j}`) });
+    const position = Array(50).fill(0);
+    for (let k = 0; k < 20; k += 1) rig.send("/joint_command", k, { ...made(k), position });
+    expect(rig.trigger.status()[0]?.boundTo).toHaveLength(256);
+  });
+
   test("a trajectory controller states both itself", () => {
     const type = "control_msgs/msg/JointTrajectoryControllerState";
     const rig = new TestRobot(one("tracking_error", "    for_ms: 300\n")).topic("/arm_controller/state", type);

@@ -49,6 +49,7 @@ export const trackingError: DetectorKind = {
 
 export const COMMAND_NAME = /command|cmd|target|desired|set_?point|reference|goal/i;
 const HAND = /hand|finger|gripper|thumb|claw|jaw|knuckle|pinch/i;
+const JOINTS_MAX = 256; // a broken publisher must not fill the memory with new names
 /** A joint's state or command, fast as it may come, is looked at so often. */
 const LOOK_MS = 10;
 
@@ -127,7 +128,7 @@ class TrackingError implements Detector {
     return names.map((name) => {
       if (HAND.test(name)) return undefined;
       const known = this.#joints.get(name);
-      if (known !== undefined) return known;
+      if (known !== undefined || this.#joints.size >= JOINTS_MAX) return known;
       const joint = new Joint(this.#parameters, this.#deps.watch(topic, name));
       this.#joints.set(name, joint);
       return joint;
