@@ -180,6 +180,7 @@ const meterTimer = setInterval(() => {
   meteredMs += passedMs;
   meter.step(meteredMs);
   tellTimes(passedMs);
+  words.reviewTopics(source.topics(), systemClock.monotonicNs());
   tellSaid();
   void askRobot();
   trigger.setWallOffset(systemClock.wallNs() - nowNs());

@@ -1,10 +1,12 @@
 /**
  * What the robot says about its operation beside its data: labels on topics that the configuration names, signs that
- * it is simulated, which ROS it runs. Bounded: the configured labels, twenty signs.
+ * it is simulated, which ROS it runs. Bounded: the configured labels, twenty signs. A topic is a sign until it is gone,
+ * or silent for a minute: a recording that was played back once says nothing of what comes after.
  */
 import type { Channel } from "../model/channel.ts";
 import { simulationSign } from "../model/operation.ts";
 import type { CallResult } from "../source/bridge-link.ts";
+import type { TopicStatus } from "../source/source.ts";
 import type { FieldAccess, FieldReader, MessageListener } from "./message-listener.ts";
 
 /** Crosses to the store thread, and goes into the episodes that open from then on. */
@@ -18,6 +20,7 @@ export type Said = {
 export const NOTHING_SAID: Said = { labels: {}, signs: [], ros: "" };
 
 const SIGNS_MAX = 20;
+const SILENCE_NS = 60_000_000_000n;
 const TEXT_LENGTH_MAX = 1000;
 const PARAMETER_EVENT = /^rcl_interfaces\/(msg\/)?ParameterEvent$/;
 const SIM_TIME = "use_sim_time";
@@ -26,6 +29,9 @@ export class RobotWords {
   readonly #fields: FieldAccess;
   /** Label → topic and field. */
   readonly #labelFields: readonly { readonly label: string; readonly topic: string; readonly field: string }[];
+  /** What topics are signs of; others were said once, and hold. */
+  #topicSigns: readonly string[] = [];
+  #saidSigns: readonly string[] = [];
   #said: Said = NOTHING_SAID;
   #isTold = true;
 
@@ -48,7 +54,15 @@ export class RobotWords {
   /** Every topic that the robot has, recorded or not. */
   noteTopic(topic: string, schemaName: string): void {
     const sign = simulationSign(topic, schemaName);
-    if (sign !== undefined) this.#addSign(sign);
+    if (sign !== undefined) this.#setSigns([...this.#topicSigns, sign], this.#saidSigns);
+  }
+
+  /** All that the robot has now; `nowNs` by the monotonic clock. */
+  reviewTopics(topics: readonly TopicStatus[], nowNs: bigint): void {
+    const live = topics.filter((topic) => isLive(topic, nowNs));
+    const signs = live.map(({ topic, schemaName }) => simulationSign(topic, schemaName));
+    const found = signs.filter((sign) => sign !== undefined);
+    this.#setSigns(found, this.#saidSigns);
   }
 
   listenersOf(channel: Channel): MessageListener[] {
@@ -105,14 +119,28 @@ export class RobotWords {
   }
 
   #addSign(sign: string): void {
-    const { signs } = this.#said;
-    if (!signs.includes(sign) && signs.length < SIGNS_MAX) this.#say({ signs: [...signs, sign] });
+    this.#setSigns(this.#topicSigns, [...this.#saidSigns, sign]);
+  }
+
+  #setSigns(topicSigns: readonly string[], saidSigns: readonly string[]): void {
+    this.#topicSigns = bounded(topicSigns);
+    this.#saidSigns = bounded(saidSigns);
+    const signs = bounded([...this.#topicSigns, ...this.#saidSigns]);
+    if (signs.join("\n") !== this.#said.signs.join("\n")) this.#say({ signs });
   }
 
   #say(words: Partial<Said>): void {
     this.#said = { ...this.#said, ...words };
     this.#isTold = false;
   }
+}
+
+const bounded = (signs: readonly string[]): string[] => [...new Set(signs)].slice(0, SIGNS_MAX);
+
+/** A topic that nobody listens to at present is live while it is published, as far as that is known. */
+function isLive({ mode, lastMessageNs, publishers }: TopicStatus, nowNs: bigint): boolean {
+  const isHeard = mode !== "on_demand" && lastMessageNs !== undefined;
+  return isHeard ? nowNs - lastMessageNs <= SILENCE_NS : publishers?.length !== 0;
 }
 
 function listOf(value: ReturnType<FieldReader>): readonly (string | number)[] {

@@ -224,6 +224,8 @@ export class RosbridgeSource implements Source {
   /** rosapi lists what is published or subscribed: what it does not list has no publisher. */
   #noteVanished(listed: ReadonlySet<string>): void {
     for (const [topic, subscription] of this.#subscriptions) if (!listed.has(topic)) subscription.setPublishers([]);
+    for (const topic of this.#notRecorded.keys())
+      if (!listed.has(topic) && !this.#deps.configuredTypes.has(topic)) this.#notRecorded.delete(topic);
     const excess = this.#subscriptions.size + this.#notRecorded.size - this.#options.namesMax;
     const names = excess > 0 ? [...this.#notRecorded.keys(), ...this.#subscriptions.keys()] : [];
     const isGone = (topic: string) => !listed.has(topic) && !this.#deps.configuredTypes.has(topic);

@@ -3,6 +3,7 @@ import { MotionMeter } from "../../src/daemon/motion-meter.ts";
 import { RobotWords } from "../../src/daemon/robot-words.ts";
 import { ChannelReader } from "../../src/decode/channel-reader.ts";
 import type { Channel } from "../../src/model/channel.ts";
+import type { TopicStatus } from "../../src/source/source.ts";
 
 const { fieldAccess } = new ChannelReader();
 
@@ -44,6 +45,26 @@ test("a topic of a simulator and a node that takes its time from one are signs",
   expect(words.take()?.signs).toEqual([expect.stringContaining("/clock"), "use_sim_time is true"]);
 });
 
+test("a simulator's topic is a sign until it is gone or silent for a minute, and again when it comes back", () => {
+  const words = new RobotWords({}, fieldAccess);
+  const status = (changes: Partial<TopicStatus>): TopicStatus => ({
+    ...{ topic: "/clock", schemaName: "rosgraph_msgs/msg/Clock", mode: "cbor-raw", isOnDemand: false, received: 1 },
+    ...{ lastMessageNs: undefined, publishers: undefined, silentReason: undefined, ...changes },
+  });
+  const signsAfter = (topics: readonly TopicStatus[], nowMs: number) => {
+    words.reviewTopics(topics, at(nowMs));
+    return words.take()?.signs.length;
+  };
+  words.noteTopic("/clock", "rosgraph_msgs/msg/Clock");
+  expect(words.take()?.signs).toHaveLength(1);
+  expect(signsAfter([status({ lastMessageNs: at(1000) })], 61_000)).toBeUndefined();
+  expect(signsAfter([status({ lastMessageNs: at(1000) })], 62_000)).toBe(0);
+  expect(signsAfter([status({ lastMessageNs: at(70_000) })], 71_000)).toBe(1);
+  expect(signsAfter([status({ publishers: [] })], 72_000)).toBe(0);
+  expect(signsAfter([status({ mode: "not_recorded" })], 73_000)).toBe(1);
+  expect(signsAfter([], 74_000)).toBe(0);
+});
+
 test("the robot is asked for its distribution and its simulated time, and may not answer", async () => {
   const words = new RobotWords({}, fieldAccess);
   const values: Readonly<Record<string, string>> = { "/rosdistro": '"noetic\\n"', "/use_sim_time": "true" };
@@ -81,6 +102,24 @@ test("a robot whose joints stand moves not, one whose joint goes slowly does, an
   const commanded = new MotionMeter(fieldAccess);
   send(commanded, channel("/joint_commands", "sensor_msgs/JointState"), [{ position: [0] }, { position: [1] }], 1000);
   expect(commanded.take()).toEqual({ isWatched: false, hasMoved: false });
+});
+
+test("two arms that share a topic and stand do not move, and either is seen to", () => {
+  const joints = channel("/joint_states", "sensor_msgs/JointState");
+  const hasMoved = (rightAt: (index: number) => number) => {
+    const meter = new MotionMeter(fieldAccess);
+    const message = (index: number) =>
+      index % 3 === 0 ? { name: ["left"], position: [0.5] } : { name: ["right"], position: [rightAt(index)] };
+    send(
+      meter,
+      joints,
+      Array.from({ length: 40 }, (_, index) => message(index)),
+      50,
+    );
+    return meter.take().hasMoved;
+  };
+  expect(hasMoved(() => -1)).toBe(false);
+  expect(hasMoved((index) => -1 + index * 0.01)).toBe(true);
 });
 
 test("a base moves when its odometry says so", () => {

@@ -12,7 +12,7 @@ const LAYOUTS_MAX = 32; // encodings whose numbers vary in length make more: the
 /** Gives what `open` made of a message's names. `path` is that of the names. */
 export function layoutReaderOf<T>(
   channel: Channel,
-  { fields }: DetectorDeps,
+  { fields }: Pick<DetectorDeps, "fields">,
   path: string,
   open: (names: readonly string[]) => T,
 ): ((message: Uint8Array) => T) | undefined {
