@@ -179,6 +179,34 @@ test("fingers that close all the way have missed", () => {
   expect(new TestHand().move(1, OPEN_M, 0).move(1, 0, -0.1).told).toEqual(["firing missed_grasp"]);
 });
 
+describe("fingers whose position rises as they close, 0 to 0.8 rad, have missed", () => {
+  type Move = readonly [toRad: number, effort: number];
+  const run = (moves: readonly Move[], parameters = "{ closes: up }") => {
+    const rig = new TestRobot(`rules:\n  r: { detector: missed_grasp, parameters: ${parameters} }\n`);
+    rig.topic("/joint_states", "sensor_msgs/msg/JointState");
+    let [x, atS] = [0, 0];
+    for (const [toRad, effort] of moves)
+      for (const endS = atS + 1; atS < endS - 1e-9; atS += 0.01) {
+        x += Math.sign(toRad - x) * Math.min(Math.abs(toRad - x), 0.02);
+        rig.send("/joint_states", atS, { name: ["robotiq_85_left_knuckle_joint"], position: [x], effort: [effort] });
+      }
+    return rig.firings().length;
+  };
+  const OPEN: Move = [0, 0];
+  const CUP: Move = [0.45, 6];
+  const NOTHING: Move = [0.8, 0.1];
+
+  test("when they close further than ever on nothing, or to an end that is known", () => {
+    expect(run([OPEN, CUP, OPEN, NOTHING, OPEN, NOTHING])).toBe(2);
+    expect(run([OPEN, NOTHING, OPEN, [0.8, 6]], "{ closed_at: 0.8 }")).toBe(2);
+    expect(run([OPEN, CUP, [0.8, 6], OPEN, [0.8, 6]])).toBe(1);
+  });
+
+  test("and not when they hold something, even what is thinner than all before", () => {
+    expect(run([OPEN, CUP, OPEN, CUP, OPEN, [0.6, 6], OPEN, [0.6, 6], OPEN, [0.3, 0]])).toBe(0);
+  });
+});
+
 test("the fingers of each gripper are found by name", () => {
   const names = ["l_gripper_l_finger", "l_gripper_r_finger", "elbow", "r_gripper_l_finger", "wheel_left_joint"];
   expect([...findFingers(names)]).toEqual([

@@ -1,4 +1,7 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { detectorKinds } from "../../src/trigger/detectors/index.ts";
+import { parseRules } from "../../src/trigger/rule.ts";
 import { TestRobot } from "./bench-robot.ts";
 
 const one = (detector: string, more = "") => `rules:\n  r:\n    detector: ${detector}\n${more}`;
@@ -49,6 +52,34 @@ describe("fall", () => {
     expect(rig.told.map((line) => line.split(" ")[0])).toEqual(["firing"]);
   });
 
+  const fallenFrom =
+    (fromS: number, toS = 1e9) =>
+    (atS: number) =>
+      imu(atS >= fromS && atS < toS ? [9.8, 0, 0] : [0, 0, 9.8]);
+  const kinds = (rig: TestRobot) => rig.told.map((line) => line.split(" ")[0]);
+
+  test("a silence while it lies ends nothing: it clears when it is put up, and its next fall is told", () => {
+    const lies = fallenFrom(10, 30);
+    const rig = robot().stream("/imu/data", 50, 0, 15, lies).stream("/imu/data", 50, 25, 35, lies);
+    expect(kinds(rig)).toEqual(["firing", "cleared"]);
+    rig.stream("/imu/data", 50, 35, 40, fallenFrom(36));
+    expect(kinds(rig)).toEqual(["firing", "cleared", "firing"]);
+  });
+
+  test("one that was carried on its side, or was found so after a silence, falls once it stood again", () => {
+    const carried = (atS: number) => {
+      const angle = (Math.PI / 2) * Math.max(0, Math.min(1, (atS - 10) / 15, (50 - atS) / 15));
+      return atS < 57 ? imu([9.8 * Math.sin(angle), 0, 9.8 * Math.cos(angle)]) : imu([9.8, 0, 0]);
+    };
+    const rig = robot().stream("/imu/data", 50, 0, 57, carried);
+    expect(rig.told).toEqual([]);
+    expect(kinds(rig.stream("/imu/data", 50, 57, 60, carried))).toEqual(["firing"]);
+    const found = robot().stream("/imu/data", 50, 0, 10, fallenFrom(20, 30));
+    found.stream("/imu/data", 50, 20, 35, fallenFrom(20, 30));
+    expect(found.told).toEqual([]);
+    expect(kinds(found.stream("/imu/data", 50, 35, 40, fallenFrom(36)))).toEqual(["firing"]);
+  });
+
   test("the hand of an arm on a table turns as it pleases; a base with an arm falls", () => {
     const joints = { name: ["shoulder", "elbow"], position: [0, 0], velocity: [0, 0], effort: [0, 0] };
     const topple = (rig: TestRobot) => {
@@ -59,6 +90,36 @@ describe("fall", () => {
     expect(topple(robot().topic("/joint_states", JOINTS)).told).toEqual([]);
     expect(topple(robot().topic("/joint_states", JOINTS).topic("/odom", ODOMETRY)).told).toHaveLength(1);
   });
+});
+
+describe("free fall", () => {
+  const robot = (topic: string) => new TestRobot(one("free_fall", "    for_ms: 200\n")).topic(topic, IMU);
+  const drop = (atS: number) => imu(atS > 10 && atS < 10.4 ? [0.1, 0, 0.2] : [0, 0, 9.8]);
+
+  test("is told of the body, whatever camera was there first", () => {
+    const rig = robot("/camera/gyro/sample").topic("/imu/data", IMU);
+    for (let atS = 0; atS < 15; atS += 0.01)
+      rig.send("/camera/gyro/sample", atS, imu([0, 0, 0])).send("/imu/data", atS, drop(atS));
+    expect(rig.told.map((line) => line.split(" ")[0])).toEqual(["firing", "cleared"]);
+    expect(rig.firings()[0]).toMatchObject({ topic: "/imu/data" });
+  });
+
+  test("an acceleration of nothing, a short one, and gravity taken out are none", () => {
+    const run = (message: (atS: number) => unknown) => robot("/imu/data").stream("/imu/data", 100, 0, 15, message).told;
+    expect(run((atS) => imu(atS > 10 ? [0, 0, 0] : [0, 0, 9.8]))).toEqual([]);
+    expect(run((atS) => (atS > 10.1 ? imu([0, 0, 9.8]) : drop(atS + 0.05)))).toEqual([]);
+    expect(run(() => imu([0.1, 0, 0.1]))).toEqual([]);
+  });
+});
+
+test("what lasts for an instant is not recovered from by being over", () => {
+  for (const name of ["impact", "free_fall", "effort_spike", "localisation_jump"])
+    expect(detectorKinds.get(name)?.recoversWhen).toBe("never");
+  const policies = ["manipulator.yaml", "mobile-base.yaml"].flatMap((file) =>
+    parseRules(file, readFileSync(new URL(`../../config/rules/${file}`, import.meta.url), "utf8")),
+  );
+  for (const name of ["collision", "odometry_leap", "gyroscope_leap"])
+    expect(policies.find((rule) => rule.name === name)?.policy.recoversWhen).toBe("never");
 });
 
 describe("impact", () => {
@@ -177,6 +238,18 @@ describe("over-current", () => {
     rig.stream("/left_wheel/current", 20, 100, 200, (atS) => work(atS - 100));
     expect(rig.firings()).toHaveLength(1);
     expect(rig.firings()[0]).toMatchObject({ topic: "/left_wheel/current" });
+  });
+
+  test("a number on a topic named current is amperes where a motor, a battery or a unit is beside it", () => {
+    const count = (topic: string) => {
+      const rig = new TestRobot(one("over_current", "    parameters: { limit_a: 5 }\n"));
+      rig.topic(topic, "std_msgs/msg/Float32").stream(topic, 20, 0, 5, () => ({ data: 12 }));
+      return [topic, rig.firings().length];
+    };
+    for (const topic of ["/mission/current", "/waypoint/current", "/ocean_current", "/arm/waypoint/current"])
+      expect(count(topic)).toEqual([topic, 0]);
+    for (const topic of ["/battery/current", "/motors/3/current", "/current_ma", "/current_left"])
+      expect(count(topic)).toEqual([topic, 1]);
   });
 });
 
@@ -362,6 +435,19 @@ describe("localisation jump", () => {
       .stream("/odom", 10, 0, 10, () => pose(0));
     gap.stream("/imu", 10, 10, 14, () => imu([0, 0, 9.8])).stream("/odom", 10, 14, 20, () => pose(400));
     expect(gap.told).toEqual([]);
+  });
+
+  test.each([
+    ...["/aruco_single/pose", "/apriltag/pose", "/tag_0/pose", "/person/pose", "/detected_cup/pose"],
+    ...["/vrpn_client_node/cup/pose", "/mocap/table/pose", "/optitrack/head/pose"],
+  ])("%s is not where the robot is", (topic) => {
+    const rig = new TestRobot(one("localisation_jump")).topic(topic, ODOMETRY);
+    expect(rig.stream(topic, 10, 0, 20, (atS) => pose(atS > 10 ? 5 : 0)).told).toEqual([]);
+  });
+
+  test.each(["/vrpn_client_node/robot/pose", "/stage/robot_pose"])("%s is", (topic) => {
+    const rig = new TestRobot(one("localisation_jump")).topic(topic, ODOMETRY);
+    expect(rig.stream(topic, 10, 0, 20, (atS) => pose(atS > 10 ? 5 : 0)).firings()).toHaveLength(1);
   });
 
   test("where a person says it is, is no jump", () => {

@@ -206,6 +206,22 @@ describe("action goals", () => {
     expect(run([[2, EXECUTING]]).firings()).toEqual([]);
   });
 
+  test("a gripper's command that ends on an object is none, by its name or the types of its topics", () => {
+    const run = (name: string, type: string, more = "") => {
+      const rig = new TestRobot(one("action_goal", more));
+      rig.topic(`${name}/_action/status`, "action_msgs/msg/GoalStatusArray").topic(`${name}/_action/feedback`, type);
+      for (const [index, list] of [goals(), goals([1, EXECUTING]), goals([1, ABORTED])].entries())
+        rig.send(`${name}/_action/status`, index, list);
+      return rig.firings().length;
+    };
+    const [grip, other] = [
+      "control_msgs/action/GripperCommand_FeedbackMessage",
+      "nav2_msgs/action/Spin_FeedbackMessage",
+    ];
+    expect([run("/hand/close", grip), run("/left/gripper_cmd", other), run("/spin", other)]).toEqual([0, 0, 1]);
+    expect(run("/hand/close", grip, "    parameters: { grippers: true }\n")).toBe(1);
+  });
+
   test("actionlib's numbers mean what actionlib says", () => {
     const list = (status: number) => ({ status_list: [{ goal_id: { id: "go" }, status, text: "no path" }] });
     const rig = new TestRobot(one("action_goal")).topic("/move_base/status", "actionlib_msgs/GoalStatusArray");
@@ -237,6 +253,10 @@ describe("emergency stop", () => {
   test("a request to reset, and a switch for something else, are none", () => {
     expect(run("/e_stop_reset", [false, true]).told).toEqual([]);
     expect(run("/lamp", [false, true]).told).toEqual([]);
+    for (const topic of ["/obstacle_stop", "/base_stop", "/pause_stop", "/pauseStop"])
+      expect(run(topic, [false, true]).told).toEqual([]);
+    for (const topic of ["/E_STOP", "/robotEStop", "/base_e-stop"])
+      expect(run(topic, [false, true]).told).toHaveLength(1);
   });
 
   test("an industrial controller that was ready and is stopped", () => {

@@ -4,7 +4,8 @@
  * Reads the status topics of actions, actionlib's `…/status` (ROS 1) and `…/_action/status` (ROS 2). Condition per
  * action: its last goal to end ended in one of `ends`, and no goal has begun since. A goal that ends while another goal
  * of the same action is under way was superseded, which Nav2 reports as an abort, and is none; nor is one that had
- * ended when the topic was first heard. Attempt: another goal begins. Recovered: a goal succeeds. A rejected or lost
+ * ended when the topic was first heard. Gripper commands (control_msgs/GripperCommand, known by the types of an action's
+ * topics or its name) do not count: their controllers abort whenever the fingers stop on an object. Attempt: another goal begins. Recovered: a goal succeeds. A rejected or lost
  * goal (ROS 1) counts as aborted, a preempted or recalled one as cancelled.
  * Source: actionlib_msgs/GoalStatus, action_msgs/GoalStatus, nav2_util/simple_action_server.hpp.
  */
@@ -29,6 +30,8 @@ const parametersSchema = z.strictObject({
     .default(["aborted"]),
   /** Only actions whose topic contains this text. */
   name_contains: z.string().default(""),
+  /** Gripper commands as well, which end as aborted when the fingers stop on an object. */
+  grippers: z.boolean().default(false),
 });
 type Parameters = z.infer<typeof parametersSchema>;
 
@@ -47,6 +50,9 @@ const STATUS_TYPES = new Map([
   ["actionlib_msgs/GoalStatusArray", { states: ROS1_STATES, id: "goal_id.id" }],
   ["action_msgs/GoalStatusArray", { states: ROS2_STATES, id: "goal_info.goal_id.uuid" }],
 ]);
+/** By the types of an action's goal, feedback and result, and by the names that such actions go by. */
+const GRIPPER_TYPE = /^control_msgs\/(action\/)?(Parallel)?GripperCommand/;
+const GRIPPER_ACTION = /gripper_(cmd|command|action)$/i;
 const GOALS_MAX = 1000; // a server keeps its goals for seconds (ROS 1) to minutes (ROS 2)
 
 export const actionGoal: DetectorKind = {
@@ -64,6 +70,7 @@ class ActionGoal implements Detector {
   readonly #parameters: Parameters;
   readonly #deps: DetectorDeps;
   readonly #actions = new Map<string, Action>();
+  readonly #grippers = new Set<string>();
 
   constructor(parameters: Parameters, deps: DetectorDeps) {
     this.#parameters = parameters;
@@ -71,7 +78,10 @@ class ActionGoal implements Detector {
   }
 
   bind(channel: Channel): Listener | undefined {
-    const type = STATUS_TYPES.get(plainTypeName(channel.schema.name));
+    const typeName = plainTypeName(channel.schema.name);
+    const name = nameOf(channel.topic);
+    if (GRIPPER_TYPE.test(typeName) || GRIPPER_ACTION.test(name)) this.#grippers.add(name);
+    const type = STATUS_TYPES.get(typeName);
     const named = this.#deps.topicOf("status");
     const isWanted =
       named === undefined ? channel.topic.includes(this.#parameters.name_contains) : channel.topic === named;
@@ -80,8 +90,10 @@ class ActionGoal implements Detector {
       readerOf(this.#deps.fields, channel, `status_list[*].${path}`),
     );
     if (states === undefined || ids === undefined) return undefined;
-    const action = this.#open(channel.topic);
-    return (message) => action.hear(readGoals(message, { states, ids, texts }, type.states));
+    const action = this.#open(channel.topic, name);
+    return (message) => {
+      if (this.#counts(name)) action.hear(readGoals(message, { states, ids, texts }, type.states));
+    };
   }
 
   onLongSilence(): void {
@@ -89,17 +101,25 @@ class ActionGoal implements Detector {
   }
 
   describe(): readonly string[] {
-    return [...this.#actions.keys()];
+    return [...this.#actions.keys()].filter((name) => this.#counts(name));
   }
 
-  #open(topic: string): Action {
-    const name = topic.replace(/\/(_action\/)?status$/, "");
+  #counts(name: string): boolean {
+    return this.#parameters.grippers || this.#deps.topicOf("status") !== undefined || !this.#grippers.has(name);
+  }
+
+  #open(topic: string, name: string): Action {
     const { ends } = this.#parameters;
     const known = this.#actions.get(name);
     const action = known ?? new Action(ends, this.#deps.watch(topic, name), (signal) => this.#deps.signal(signal));
     this.#actions.set(name, action);
     return action;
   }
+}
+
+/** Of the action that a topic belongs to. */
+function nameOf(topic: string): string {
+  return topic.replace(/\/(_action\/)?(status|feedback|goal|result|cancel)$/, "");
 }
 
 type Goal = { readonly id: string; readonly state: State; readonly text: string };

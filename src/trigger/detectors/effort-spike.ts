@@ -40,7 +40,7 @@ export const effortSpike: DetectorKind = {
   parameters: parametersSchema,
   roles: ["joints"],
   needs: "a JointState with positions and efforts",
-  recoversWhen: "cleared",
+  recoversWhen: "never",
   clearForMs: 500,
   coolDownMs: 2000,
   open: (parameters, deps) => new EffortSpike(parametersSchema.parse(parameters), deps),

@@ -24,7 +24,9 @@ const parametersSchema = z.strictObject({
   inverted: z.boolean().default(false),
 });
 
-const STOP = /(e[-_]?stop|emergency|run_?stop|(protective|safety|soft(ware)?)_?stop)/i;
+const STOP = /emergency|run_?stop|(protective|safety|soft(ware)?)_?stop/i;
+/** A word of its own, or in camel case: no `obstacle_stop`. */
+const E_STOP = /(?<![A-Za-z])[Ee][-_]?(stop|Stop|STOP)|(?<=[a-z])E[-_]?[Ss]top/;
 const NO_STATE = /reset|clear|release|trigger|request|enable|ack|led|lamp|light|_ok$|\/ok$/i;
 
 export const emergencyStop: DetectorKind = {
@@ -52,7 +54,8 @@ class EmergencyStop implements Detector {
     const { topic } = channel;
     const named = this.#deps.topicOf("stop");
     const name = topic.slice(topic.lastIndexOf("/") + 1);
-    const isWanted = named === undefined ? STOP.test(name) && !NO_STATE.test(name) : topic === named;
+    const isStop = (STOP.test(name) || E_STOP.test(name)) && !NO_STATE.test(name);
+    const isWanted = named === undefined ? isStop : topic === named;
     const read = readerOf(this.#deps.fields, channel, "data");
     if (!isWanted || read === undefined || plainTypeName(channel.schema.name) !== "std_msgs/Bool") return undefined;
     const subject = this.#switches.get(topic) ?? this.#deps.watch(topic, name);

@@ -5,10 +5,10 @@
  * mean over the first `learn_ms` is *upright*, however the IMU is mounted. Where that mean is not gravity (no
  * accelerometer, gravity taken out), the IMU's own estimate of its orientation tells up instead.
  * tilt = angle between the two. Condition: tilt > `tilt_deg` within `within_ms` of having been below `upright_deg`,
- * and as long as it stays above `upright_deg` after that. Unknown while learning, in free fall or violent motion
- * (|a| off by more than `norm_share` of the learnt norm), and without a value.
+ * and as long as it stays above `upright_deg` after that, whatever gaps there are. Unknown while learning, in free fall
+ * or violent motion (|a| off by more than `norm_share` of the learnt norm), and without a value.
  * An IMU that leans as part of its work is not the robot's body: see body-imu.ts; one whose tilt changed slowly
- * through `tilt_deg` is set aside as well.
+ * through `tilt_deg`, or that was found tilted after a silence, is unknown until it was upright for `within_ms` on end.
  * Source: inclination from gravity, e.g. Freescale AN3461 (2013), eq. 38.
  */
 import { z } from "zod";
@@ -76,8 +76,11 @@ class Fall implements Detector {
   }
 }
 
-/** A gap in which an IMU said nothing is no time in which the robot leaned. */
+/** A gap in which an IMU said nothing is no time in which the robot leaned, or stood. */
 const GAP_MS = 1000;
+
+/** What the body does, and the condition that this is. */
+const POSTURES = { upright: false, fallen: true, leaning: undefined } as const;
 
 class Body {
   readonly subject: Subject;
@@ -87,16 +90,19 @@ class Body {
   #lastMs = Number.NaN;
   #upright: Vector = ZERO;
   #learntMs = 0;
+  #posture: keyof typeof POSTURES = "upright";
+  #uprightSinceMs = Number.NaN;
   #uprightAtMs = Number.NaN;
-  #leansAtWork = false;
 
   constructor(parameters: Parameters, subject: Subject) {
     this.#parameters = parameters;
     this.subject = subject;
   }
 
+  /** What lay before a silence lies until it is seen upright. */
   forget(): void {
     this.#smooth = undefined;
+    this.#uprightSinceMs = Number.NaN;
     this.#uprightAtMs = Number.NaN;
     this.subject.condition = undefined;
   }
@@ -110,7 +116,10 @@ class Body {
     }
     const elapsedMs = nowMs - this.#lastMs;
     this.#lastMs = nowMs;
-    if (elapsedMs > GAP_MS) this.#uprightAtMs += elapsedMs;
+    if (elapsedMs > GAP_MS) {
+      this.#uprightAtMs += elapsedMs;
+      this.#uprightSinceMs += elapsedMs;
+    }
     const share = 1 - Math.exp(-elapsedMs / this.#parameters.smooth_ms);
     this.#smooth = this.#smooth === undefined ? up : blend(this.#smooth, up, share);
     if (this.#learntMs < this.#parameters.learn_ms) this.#learn(this.#smooth, Math.min(elapsedMs, 100));
@@ -133,20 +142,25 @@ class Body {
   #judge(up: Vector, nowMs: number): void {
     const { tilt_deg, upright_deg, within_ms, norm_share } = this.#parameters;
     const norm = Math.hypot(...this.#upright);
-    if (this.#leansAtWork || Math.abs(Math.hypot(...up) - norm) > norm_share * norm) {
+    if (Math.abs(Math.hypot(...up) - norm) > norm_share * norm) {
       this.subject.condition = undefined;
       return;
     }
     const tilt = angleDeg(up, this.#upright);
-    if (tilt < upright_deg) {
-      this.#uprightAtMs = nowMs;
-      this.subject.condition = false;
-    } else if (tilt > tilt_deg && this.subject.condition !== true) {
-      const isSudden = nowMs - this.#uprightAtMs <= within_ms;
-      this.subject.condition = isSudden;
-      if (!isSudden) this.#leansAtWork = true;
+    if (tilt < upright_deg) this.#stand(nowMs);
+    else this.#uprightSinceMs = Number.NaN;
+    if (tilt > tilt_deg && this.#posture === "upright") {
+      this.#posture = nowMs - this.#uprightAtMs <= within_ms ? "fallen" : "leaning";
       this.subject.values = () => ({ tilt_deg: tilt });
     }
+    this.subject.condition = POSTURES[this.#posture];
+  }
+
+  #stand(nowMs: number): void {
+    if (Number.isNaN(this.#uprightSinceMs)) this.#uprightSinceMs = nowMs;
+    this.#uprightAtMs = nowMs;
+    const hasStood = nowMs - this.#uprightSinceMs >= this.#parameters.within_ms;
+    if (this.#posture === "fallen" || hasStood) this.#posture = "upright";
   }
 }
 

@@ -27,6 +27,8 @@ export type GraspOptions = {
   readonly settleMs: number;
   /** Whether positions fall (metres of opening) or rise (radians of closing) as the fingers close. */
   readonly closes: "down" | "up" | "auto";
+  /** Where fingers are that closed on nothing. Unless given: 0 where positions fall; where they rise, it is learnt. */
+  readonly closedAt?: number | undefined;
 };
 
 const STILL_SHARE = 0.015;
@@ -38,7 +40,7 @@ const PRESSED_SHARE = 0.05;
 const PRESSED_FIRMER_SHARE = 0.2;
 const FIRMER = 1.3;
 const SPEED_MS = 80;
-/** Fingers that stop this near to zero, or to the furthest they ever closed after a loss, hold nothing. */
+/** Fingers that stop this near to the closed end hold nothing. */
 const CLOSED_SHARE = 0.06;
 /** A closing of less is a tremble, or a bounce off the open end. */
 const STROKE_SHARE = 0.2;
@@ -61,6 +63,10 @@ export class Grasp {
   #lowest = Number.POSITIVE_INFINITY;
   #highest = Number.NEGATIVE_INFINITY;
   #effortMax = 0;
+  /** The closed end, where positions rise; NaN while unknown. */
+  #end: number;
+  /** The furthest that fingers closed on something; NaN before they did. */
+  #thinnest = Number.NaN;
   /** The fastest closing seen, per ms. */
   #speedMax = 0;
   #mark = { x: Number.NaN, atMs: 0 };
@@ -73,6 +79,7 @@ export class Grasp {
   constructor(options: GraspOptions, onEvent: (event: GraspEvent) => void) {
     this.#options = options;
     this.#onEvent = onEvent;
+    this.#end = options.closedAt ?? Number.NaN;
   }
 
   get isHolding(): boolean {
@@ -132,9 +139,10 @@ export class Grasp {
   #close(state: Extract<State, { kind: "open" }>, effort: number, nowMs: number): void {
     const { x, sinceMs } = this.#still;
     if (!this.#hasClosed(x)) return;
-    if (this.#isClosed(x)) this.#tellStroke(state);
+    const isClosed = this.#isClosed(x, effort);
+    if (isClosed) this.#tellStroke(state);
     if (nowMs - sinceMs < this.#options.settleMs) return;
-    if (this.#isClosed(x)) {
+    if (isClosed) {
       this.#state = { kind: "empty", furthest: x };
       this.#onEvent({ kind: "missed", x });
       return;
@@ -142,6 +150,7 @@ export class Grasp {
     if (!this.#isPushing(effort) || nowMs - this.#steady.sinceMs < this.#options.settleMs) return;
     this.#tellStroke(state);
     this.#state = { kind: "holding", x, effort: Math.abs(effort), sign: Math.sign(effort), sinceMs };
+    if (!(this.#thinnest >= x)) this.#thinnest = x;
     this.#onEvent({ kind: "contact", x });
   }
 
@@ -160,8 +169,13 @@ export class Grasp {
     return (x - open) * this.#closing > STROKE_SHARE * this.#travel;
   }
 
-  #isClosed(x: number): boolean {
-    return this.#closing < 0 && Math.abs(x) <= CLOSED_SHARE * this.#travel;
+  /** Where positions rise: at an end that is known, or further than all that was held, and pushing nothing. */
+  #isClosed(x: number, effort: number): boolean {
+    const near = CLOSED_SHARE * this.#travel;
+    if (this.#closing < 0) return Math.abs(x - (this.#options.closedAt ?? 0)) <= near;
+    if (x > this.#end + near) this.#end = Number.NaN; // it was none
+    if (Math.abs(x - this.#end) <= near) return true;
+    return !this.#isPushing(effort) && x > this.#thinnest + near && x >= this.#highest - near;
   }
 
   #press(state: Holding, x: number, effort: number, elapsedMs: number): void {
@@ -188,7 +202,9 @@ export class Grasp {
 
   #closeFurther(state: Extract<State, { kind: "empty" }>, x: number): void {
     if ((x - state.furthest) * this.#closing > 0) state.furthest = x;
-    else if ((state.furthest - x) * this.#closing > 2 * YIELD_SHARE * this.#travel)
+    else if ((state.furthest - x) * this.#closing > 2 * YIELD_SHARE * this.#travel) {
+      if (state.furthest >= this.#highest - CLOSED_SHARE * this.#travel) this.#end = state.furthest;
       this.#state = { kind: "open", hasStroked: false };
+    }
   }
 }

@@ -28,7 +28,7 @@ export const impact: DetectorKind = {
   parameters: parametersSchema,
   roles: ["imu"],
   needs: "a sensor_msgs/Imu on the robot's body",
-  recoversWhen: "cleared",
+  recoversWhen: "never",
   clearForMs: 500,
   coolDownMs: 2000,
   open: (parameters, deps) => new Impact(parametersSchema.parse(parameters), deps),

@@ -7,6 +7,7 @@ import { diagnosticsLevel } from "./diagnostics-level.ts";
 import { effortSpike } from "./effort-spike.ts";
 import { emergencyStop } from "./emergency-stop.ts";
 import { fall } from "./fall.ts";
+import { freeFall } from "./free-fall.ts";
 import { impact } from "./impact.ts";
 import { invalidNumbers } from "./invalid-numbers.ts";
 import { jointLimit } from "./joint-limit.ts";
@@ -24,7 +25,7 @@ import { wheelSlip } from "./wheel-slip.ts";
 export type { DetectorKind } from "../detector.ts";
 
 const KINDS: readonly DetectorKind[] = [
-  ...[fall, impact, jointLimit, localisationJump, overCurrent, stall, trackingError, wheelSlip],
+  ...[fall, freeFall, impact, jointLimit, localisationJump, overCurrent, stall, trackingError, wheelSlip],
   ...[effortSpike, lostGrasp, missedGrasp, slip],
   ...[actionGoal, anomaly, battery, diagnosticsLevel, emergencyStop, invalidNumbers, rateDrop, staleTopic, stampJump],
   ...[takeOver, teleoperation],

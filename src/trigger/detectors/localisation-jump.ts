@@ -21,6 +21,7 @@ import {
 } from "../detector.ts";
 import { plainTypeName } from "../seams.ts";
 import { GRAVITY } from "./body-imu.ts";
+import { SEEN_NAME } from "./per-topic.ts";
 import { UsualPeak } from "./usual-peak.ts";
 import { type Vector, vectorReaderOf } from "./vector.ts";
 
@@ -36,7 +37,7 @@ export const localisationJump: DetectorKind = {
   parameters: parametersSchema,
   roles: ["pose"],
   needs: "a pose, an Odometry or a NavSatFix",
-  recoversWhen: "cleared",
+  recoversWhen: "never",
   clearForMs: 500,
   coolDownMs: 2000,
   open: (parameters, deps) => new LocalisationJump(parametersSchema.parse(parameters), deps),
@@ -51,7 +52,10 @@ const POSES = new Map([
 const OWN_POSE =
   /odom|localiz|localis|amcl|slam|(robot|vehicle|base|ekf|filtered|estimated|mcl|current|local|global)_?pose$|(^|\/)pose$/i;
 const NOT_OWN =
-  /goal|target|desired|command|cmd|set_?point|initial|object|marker|tag|gripper|hand|tool|eef|tcp|camera/i;
+  /goal|target|desired|command|cmd|set_?point|initial|gripper|hand|tool|eef|tcp|camera|obstacle|landmark|human(?!oid)/i;
+/** Motion capture follows whatever wears its markers: a body counts if its name says that it is the robot. */
+const OTHER_BODY =
+  /(vrpn|mocap|motion_?capture|optitrack|vicon|qualisys|natnet)(?!.*(robot|vehicle|base|rover|drone|uav|bot\d*\/))/i;
 
 class LocalisationJump implements Detector {
   readonly #parameters: Parameters;
@@ -94,7 +98,8 @@ class LocalisationJump implements Detector {
     const named = this.#deps.topicOf("pose");
     if (named !== undefined) return topic === named;
     if (type === "sensor_msgs/NavSatFix") return true;
-    return POSES.has(type) && OWN_POSE.test(topic) && !NOT_OWN.test(topic);
+    const isOther = [NOT_OWN, SEEN_NAME, OTHER_BODY].some((name) => name.test(topic));
+    return POSES.has(type) && OWN_POSE.test(topic) && !isOther;
   }
 
   #tell(nowMs: number): void {

@@ -33,6 +33,8 @@ const parametersSchema = z.strictObject({
   settle_ms: z.number().min(20).default(120),
   /** Whether finger positions fall or rise as they close. */
   closes: z.enum(["auto", "down", "up"]).default("auto"),
+  /** Where fingers are that closed on nothing; unless given, 0 where positions fall, and learnt where they rise. */
+  closed_at: z.number().optional(),
   /** The object tilting in the hand and the sensor's noise account for several millimetres. */
   slip_m: z.number().positive().default(0.01),
   carry_ms: z.number().min(0).default(1500),
@@ -198,7 +200,7 @@ class Hand {
     this.#parameters = parameters;
     this.subject = subject;
     this.#signal = signal;
-    const options = { settleMs: parameters.settle_ms, closes: parameters.closes };
+    const options = { settleMs: parameters.settle_ms, closes: parameters.closes, closedAt: parameters.closed_at };
     this.#grasp = new Grasp(options, (event) => this.#onGrasp(event));
     subject.condition = false;
   }

@@ -2,7 +2,7 @@
  * Over-current: a motor draws more than it may, or far more than it ever needed.
  *
  * Inputs: amperes per motor, in the `effort` of a JointState or the `data` of a std_msgs number or array on a topic
- * whose name says "current", or in a field of that meaning of any message (`FIELDS`). The magnitude is low-passed (time constant
+ * whose name says "current" and of what (a motor, a battery, a unit), or in a field of that meaning of any message (`FIELDS`). The magnitude is low-passed (time constant
  * `smooth_ms`), since every start of a motor draws a peak.
  * Condition per motor: I > `limit_a` where that is given; else I > `factor` × the learnt reach, the most it drew.
  * The reach is known after `learn_ms` of the motor at work (above a tenth of the reach) in which its load went up and
@@ -44,8 +44,11 @@ const CYCLES = 10;
 const GROWTH = 1.5;
 const MOTORS_MAX = 256;
 
-/** `/motor_currents`, `/left_wheel/current`, `/current_left`; not `/current_speed`. */
+/** `/motor_currents`, `/left_wheel/current`, `/current_left`; not `/current_speed` … */
 const CURRENT_TOPIC = /currents?(_?(left|right|front|rear|m?a|amps?|amperes?|motors?|\d+))*$/i;
+/** … and numbers only where a unit, a motor or what feeds it is beside it; not `/mission/current`, `/ocean_current`. */
+const AMPERES =
+  /motor|wheel|driver?|actuator|joint|servo|axis|axle|thruster|rotor|propeller|pump|winch|grip|finger|batter|power|supply|phase_|(?<![a-z])(arm|leg|hip|knee|esc|bus|m\d+|left|right|front|rear)(?![a-z])|_?(m?a|amps?|amperes?)$/i;
 /** Where messages of drivers keep a motor's amperes. */
 const FIELDS = [
   ...["motor_current", "motor_currents", "present_current", "measured_currents", "drivers[*].current"],
@@ -80,7 +83,8 @@ class OverCurrent implements Detector {
     const isCurrent = named !== undefined || CURRENT_TOPIC.test(channel.topic);
     const type = plainTypeName(channel.schema.name);
     if (type === "sensor_msgs/JointState") return isCurrent ? this.#listenToJoints(channel) : undefined;
-    if (isCurrent && type.startsWith("std_msgs/")) return this.#listenToNumbers(channel, ["data"]);
+    const isAmperes = named !== undefined || (isCurrent && AMPERES.test(nearEndOf(channel.topic)));
+    if (isAmperes && type.startsWith("std_msgs/")) return this.#listenToNumbers(channel, ["data"]);
     // Messages that describe themselves might have any field: then a rule must name the topic.
     const isTyped = channel.messageEncoding === "cdr" || channel.messageEncoding === "ros1";
     return named !== undefined || isTyped ? this.#listenToNumbers(channel, FIELDS) : undefined;
@@ -127,6 +131,12 @@ class OverCurrent implements Detector {
       return motor;
     });
   }
+}
+
+/** The last part of a topic's name and the one before it, numbers aside: of `/motors/3/current`, `motors/current`. */
+function nearEndOf(topic: string): string {
+  const parts = topic.split("/").filter((part) => !/^\d+$/.test(part));
+  return parts.slice(-2).join("/");
 }
 
 function namesOf(path: string, count: number): readonly string[] {

@@ -69,11 +69,14 @@ const SENSOR_TYPES = new Set(
   .add("geometry_msgs/Wrench");
 
 const COMMAND_NAME = /cmd|command|goal|target|desired|reference|setpoint|teleop/i;
-/** What perception says when it sees something, or when somebody looks. */
-const EVENT_NAME = /marker|aruco|april|(^|[/_])tags?([/_]|$)|object|detect|person|face|debug|result|annotat|overlay/i;
+/** What perception sees: things and people that are not the robot. */
+export const SEEN_NAME =
+  /marker|aruco|april|(^|[/_])tags?(?![a-z])|fiducial|object|detect|person(?!al)|people|(?<!inter|sur)face/i;
+/** What comes when somebody looks. */
+const EVENT_NAME = /debug|result|annotat|overlay/i;
 
 /** What a sensor sends by itself; commands, events and anything named so may stop at will. */
 function isSensor({ topic, schema, isLatched }: Channel): boolean {
-  const isFree = isLatched || COMMAND_NAME.test(topic) || EVENT_NAME.test(topic);
+  const isFree = isLatched || [COMMAND_NAME, SEEN_NAME, EVENT_NAME].some((name) => name.test(topic));
   return SENSOR_TYPES.has(plainTypeName(schema.name)) && !isFree;
 }
