@@ -15,7 +15,7 @@
  * - Each joined failure that can tell recovery is *pending* until it does. A `recovered` event settles its own rule and
  *   those that can only infer (`recoversWhen: "cleared"`); the last settlement decides `recovered`. One rule that
  *   waits `recoveryTimeoutMs` since the last failure or attempt, or that sees the robot give up, decides `failed`; a
- *   person decides at once. Every decision is kept with its evidence.
+ *   person decides at once. Of a rule that is gone nobody knows. Every decision is kept with its evidence.
  * - A span (a task) is pending until its own end, whatever fails and is decided meanwhile: its success (`recovered`)
  *   decides `succeeded`, its failure (`gave_up`) `failed`; an end alone leaves the outcome of what failed in it, or
  *   `unknown`.
@@ -160,6 +160,7 @@ function apply(
     case "recovered":
     case "gave_up":
     case "took_over":
+    case "gone":
     case "outcome": {
       const next = open === undefined ? undefined : settle(open, input);
       if (next !== undefined && next !== open) commands.push(changed(next));
@@ -186,6 +187,8 @@ function settle(
       return giveUp(open, input);
     case "took_over":
       return isTroubled(open) ? decide(open, evidence("took_over", "operator_took_over", input)) : open;
+    case "gone":
+      return lose(open, input);
     case "outcome": {
       const decided = decide(open, evidence("operator", input.outcome, { rule: "", atNs: input.atNs }));
       return { ...decided, isOutcomeByPerson: true, outcome: input.outcome };
@@ -367,6 +370,13 @@ function giveUp(open: OpenEpisode, event: Witness): OpenEpisode {
   const joined = findRule(open, event.rule);
   if (joined?.policy.kind === "span") return endSpan(open, joined, evidence("end_seen", "failed", event));
   return joined?.isPending === true ? decide(open, evidence("gave_up", "failed", event)) : open;
+}
+
+/** Nobody looks how it ends, so nobody knows; what failed in a task that nobody follows any more keeps its outcome. */
+function lose(open: OpenEpisode, event: Witness): OpenEpisode {
+  const joined = findRule(open, event.rule);
+  if (joined?.isPending !== true) return open;
+  return resolve(open, evidence("cannot_tell", joined.policy.kind === "span" ? open.outcome : "unknown", event));
 }
 
 /** With a task what failed in it is decided. How it went may be seen a little after its end. */

@@ -102,8 +102,6 @@ class Run {
   readonly #policies: ReadonlyMap<string, CapturePolicy>;
   readonly #preRollNs: bigint;
   readonly #lanes: (Lane | undefined)[] = [];
-  /** Several publishers of a topic are one channel. */
-  readonly #offered = new Set<Channel>();
   readonly #undecodable = new Map<string, number>();
   readonly #sizes = new RecentSizes(() => this.#keepFromNs());
   readonly #events: RuleEvent[] = [];
@@ -188,8 +186,7 @@ class Run {
     const isUndecodable = "problem" in this.#reader.parse(channel.schema);
     const lane = { channel, isSeen, isOnDemand, isUndecodable };
     this.#lanes[channelIndex] = lane;
-    if (isSeen && !this.#offered.has(channel)) this.#trigger.addChannel(channel);
-    this.#offered.add(channel);
+    if (isSeen) this.#trigger.addChannel(channel);
     return lane;
   }
 

@@ -203,8 +203,6 @@ export class Daemon {
       const files = readRuleFiles(own);
       const rules = parseRuleFiles(files, own.disable);
       checkRuleFields(rules, topics.msg_folders);
-      const policies = rules.map((rule) => rule.policy);
-      await this.#store.call("setPolicies", policies); // before the first firing
       await this.#ingest.call("setRules", { files, disabled: own.disable });
       log.info("New rules are in force.", { rules: rules.filter((rule) => rule.isEnabled).map((rule) => rule.name) });
       return undefined;

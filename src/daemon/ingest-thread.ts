@@ -228,9 +228,11 @@ serveCalls(parentPort, {
     loopDelay: loopDelay.status(),
     decisionDelay: ingest.decisionDelay.status(),
   }),
-  /** Between two messages: none is lost. They were checked, and the store knows their policies. */
+  /** They were checked. Between two messages: none is lost, and no firing finds the policy of another's version. */
   setRules: (request: { readonly files: readonly RuleFile[]; readonly disabled: readonly string[] }) => {
     trigger.setRules(parseRuleFiles(request.files, request.disabled));
+    deliverEvents();
+    send({ kind: "policies", policies: trigger.policies() });
   },
   /** The chunks that gather go to the store; returns up to when everything has. */
   flush,

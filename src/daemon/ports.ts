@@ -3,7 +3,7 @@ import type { Channel } from "../model/channel.ts";
 import type { RawChunk } from "../model/chunk.ts";
 import type { Episode } from "../model/episode.ts";
 import type { Loss } from "../model/loss.ts";
-import type { RuleEvent } from "../model/rule-event.ts";
+import type { CapturePolicy, RuleEvent } from "../model/rule-event.ts";
 import type { Said } from "./robot-words.ts";
 
 export type IngestToStore =
@@ -14,6 +14,8 @@ export type IngestToStore =
   /** Of inter-coded video; before its chunk. */
   | { readonly kind: "key_frame"; readonly channelId: number; readonly atNs: bigint }
   | { readonly kind: "event"; readonly event: RuleEvent }
+  /** Of the rules that every later firing is of. */
+  | { readonly kind: "policies"; readonly policies: readonly CapturePolicy[] }
   | { readonly kind: "loss"; readonly loss: Loss }
   /** What the robot says of itself, whenever it changes. */
   | { readonly kind: "said"; readonly said: Said }

@@ -156,6 +156,8 @@ ingestPort.on("message", (note: IngestToStore) => {
       if (note.event.kind === "firing") tellOnDemand();
       tell({ kind: "event", event: note.event, episode: capture.openEpisode() });
       return commit();
+    case "policies":
+      return capture.setPolicies(note.policies);
     case "loss":
       return ledger.drop(note.loss);
     case "said":
@@ -251,8 +253,6 @@ serveCalls(parentPort, {
   }),
   /** What the watchdog wants, often: nothing that is read from the disk. */
   pulse: (): StorePulse => ({ isDiskRefusing: ring.isDiskRefusing, openRule: capture.openEpisode()?.rule }),
-  /** Of rules that will be in force in a moment. */
-  setPolicies: (next: readonly CapturePolicy[]) => capture.setPolicies(next),
   /** A person's firing; the chunks that gathered in ingest have been sent. */
   capture: (request: {
     preRollMs: number;

@@ -6,7 +6,7 @@ export type Outcome = "recovered" | "failed" | "operator_took_over" | "succeeded
 /**
  * What decided an outcome. `recovery_seen`: the rule's `recovered_when`, or its detector, saw it. `stayed_clear`: the
  * condition ended (at `atNs`) and stayed away for `clear_ms`. `end_seen`: a task's end. `cannot_tell`: no rule of the
- * episode can tell recovery. `max_ms`, `split`, `interrupted`: it ended before anything decided.
+ * episode can tell recovery, or the one that could is gone. `max_ms`, `split`, `interrupted`: it ended before anything decided.
  */
 export const EVIDENCE_KINDS = [
   ...(["recovery_seen", "stayed_clear", "end_seen", "gave_up", "recovery_timeout", "took_over", "operator"] as const),

@@ -17,10 +17,10 @@ export type RuleEvent =
   /**
    * What follows a firing. `cleared`: the rule's condition ended (after its hysteresis). `attempt`: the robot tries again.
    * `recovered`: it made it (`recovered_when` held, or the detector saw it). `gave_up`: it stands idle without having
-   * made it. `took_over`: a person did.
+   * made it. `took_over`: a person did. `gone`: nobody looks any more, since the rule was removed, switched off or broke.
    */
   | {
-      readonly kind: "cleared" | "attempt" | "recovered" | "gave_up" | "took_over";
+      readonly kind: "cleared" | "attempt" | "recovered" | "gave_up" | "took_over" | "gone";
       readonly rule: string;
       readonly atNs: bigint;
       /** What it was seen by. */

@@ -24,6 +24,7 @@ export class DetectorRule implements BoundRule {
   readonly #report: RuleReport;
   readonly #expressions: RuleExpressions;
   readonly #followUps: FollowUps;
+  readonly #offered = new Set<number>();
   /** Topics that the detector listens to, and those that the rule names and it has no use for. */
   readonly #heard = new Set<string>();
   readonly #useless = new Map<string, string>();
@@ -37,7 +38,7 @@ export class DetectorRule implements BoundRule {
     this.#deps = deps;
     this.#report = new RuleReport(rule, deps, before);
     this.#expressions = new RuleExpressions(rule.inputs, deps, this.#report, this.#evaluate);
-    this.#followUps = new FollowUps(rule, this.#expressions, this.#report, before.isOpen);
+    this.#followUps = new FollowUps(rule, this.#expressions, this.#report, before.openUntilMs);
     this.#needs = rule.condition.detector.needs;
     this.#detector = rule.condition.detector.open(rule.condition.parameters, {
       fields: deps.fields,
@@ -49,6 +50,8 @@ export class DetectorRule implements BoundRule {
 
   addChannel(channel: Channel): void {
     this.#expressions.addChannel(channel);
+    if (this.#offered.has(channel.id)) return; // a topic that came back: the detector still listens
+    this.#offered.add(channel.id);
     const listen = this.#detector.bind(channel);
     if (listen === undefined) {
       this.#useless.set(channel.topic, channel.schema.name);
@@ -84,7 +87,7 @@ export class DetectorRule implements BoundRule {
 
   standing(): Standing {
     const highs = this.#watches.filter(({ edge }) => edge.isHigh).map(({ subject }) => keyOf(subject));
-    return { highs: new Set(highs), isOpen: this.#followUps.isOpen };
+    return { highs: new Set(highs), openUntilMs: this.#followUps.openUntilMs };
   }
 
   status(): RuleStatus {
@@ -115,10 +118,11 @@ export class DetectorRule implements BoundRule {
     for (const { subject, edge } of this.#watches) {
       const step = edge.step(subject.condition, nowMs);
       if (step === "fired") {
-        this.#followUps.open();
-        this.#report.fire(subject.topic, atNs, subject.values());
-      } else if (step === "cleared" && !this.#watches.some((watch) => watch.edge.isHigh))
+        if (this.#report.fire(subject.topic, atNs, subject.values())) this.#followUps.open(nowMs);
+      } else if (step === "cleared" && !this.#watches.some((watch) => watch.edge.isHigh)) {
         this.#report.tell("cleared", atNs);
+        this.#followUps.onCleared(nowMs);
+      }
     }
     this.#followUps.step(nowMs, atNs);
   };

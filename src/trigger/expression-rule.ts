@@ -30,7 +30,7 @@ export class ExpressionRule implements BoundRule {
     this.#expressions = new RuleExpressions(rule.inputs, deps, this.#report, this.#evaluate);
     this.#when = this.#expressions.add("when", when);
     this.#clearWhen = clearWhen && this.#expressions.add("clear_when", clearWhen);
-    this.#followUps = new FollowUps(rule, this.#expressions, this.#report, before.isOpen);
+    this.#followUps = new FollowUps(rule, this.#expressions, this.#report, before.openUntilMs);
   }
 
   addChannel(channel: Channel): void {
@@ -51,7 +51,7 @@ export class ExpressionRule implements BoundRule {
   }
 
   standing(): Standing {
-    return { highs: new Set(this.#edge.isHigh ? [""] : []), isOpen: this.#followUps.isOpen };
+    return { highs: new Set(this.#edge.isHigh ? [""] : []), openUntilMs: this.#followUps.openUntilMs };
   }
 
   status(): RuleStatus {
@@ -69,9 +69,12 @@ export class ExpressionRule implements BoundRule {
     const isOver = edge.isHigh ? this.#clearWhen?.truth(nowMs) : undefined;
     const step = this.#clearWhen === undefined ? edge.step(isOn, nowMs) : edge.stepBetween(isOn, isOver, nowMs);
     if (step === "fired") {
-      this.#followUps.open();
-      this.#report.fire(this.#expressions.topicOf(this.#when), atNs, this.#when.values());
-    } else if (step === "cleared") this.#report.tell("cleared", atNs);
+      const topic = this.#expressions.topicOf(this.#when);
+      if (this.#report.fire(topic, atNs, this.#when.values())) this.#followUps.open(nowMs);
+    } else if (step === "cleared") {
+      this.#report.tell("cleared", atNs);
+      this.#followUps.onCleared(nowMs);
+    }
     this.#followUps.step(nowMs, atNs);
   };
 }

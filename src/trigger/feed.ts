@@ -86,6 +86,8 @@ const RATE_MS = 2000;
 
 export class Feed {
   readonly channel: Channel;
+  /** Rules that have found it, also those that hook nothing yet since they wait for another input. */
+  readonly holders = new Set<RuleBudget>();
   readonly #deps: FeedDeps;
   readonly #freshnesses: Freshness[] = [];
   readonly #hooks: { readonly owner: FeedOwner; readonly hook: FeedHook }[] = [];
@@ -246,10 +248,7 @@ export class Feed {
     for (const { slots } of this.#freshnesses)
       for (const [path, { wantedBy }] of slots) if (wantedBy.delete(budget) && wantedBy.size === 0) slots.delete(path);
     this.#drop(({ owner }) => owner.budget === budget);
-  }
-
-  get isWanted(): boolean {
-    return this.#hooks.length > 0;
+    this.holders.delete(budget);
   }
 
   #drop(isDropped: (entry: { readonly owner: FeedOwner }) => boolean): void {

@@ -30,6 +30,7 @@ export class MessageRule implements BoundRule {
     this.#topics.add(channel.topic);
     const feed = this.#deps.feedOf(channel);
     const text = feed.slot("data", feed.freshness(Number.POSITIVE_INFINITY), this);
+    feed.detach(this); // a topic that came back
     feed.attach(this, {
       evaluate: (_nowMs, atNs) => {
         const note = "value" in text && typeof text.value === "string" ? text.value : "";

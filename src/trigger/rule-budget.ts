@@ -1,12 +1,12 @@
 /**
- * What one rule may take from the robot: firings, and a share of a processor core.
+ * What one rule may take from the robot: firings, attempts, and a share of a processor core.
  *
  * Promises: however a rule is written, it opens no flood of episodes and takes no more of the ingest thread than its
  * share, and somebody is told. Firings are counted in rule time, so that live and back-test agree: as many as an hour
  * allows may come at once, and from then on one each `hour / firingsPerHourMax`; those beyond are passed over and
- * counted. Cost is measured where a clock is given, which a back-test does not: a rule may use up `BURST_MS` of its
- * share at once, and then rests until half of that is there again. A resting rule is not judged and its windows begin
- * anew, since messages went by that it has not seen.
+ * counted. Attempts that it reports have the same ceiling, for themselves. Cost is measured where a clock is given,
+ * which a back-test does not: a rule may use up `BURST_MS` of its share at once, and then rests until half of that is
+ * there again. A resting rule is not judged and its windows begin anew, since messages went by that it has not seen.
  */
 import type { Log } from "../telemetry/log.ts";
 
@@ -28,47 +28,35 @@ export type BudgetDeps = {
 export class RuleBudget {
   readonly #rule: string;
   readonly #deps: BudgetDeps;
-  readonly #firingsMax: number;
-  #firingsLeft: number;
-  #firingsAtMs = 0;
-  #isFlooding = false;
+  readonly #ceilings: Readonly<Record<"firing" | "attempt", Ceiling>>;
   /** Processor time that is left, in ms; below 0 the rule rests. */
   #costLeftMs = BURST_MS;
   #costAtMs = Number.NaN;
   #restUntilMs = Number.NaN;
   #costMs = 0;
-  passedOver = 0;
   rests = 0;
 
   constructor(rule: string, deps: BudgetDeps) {
     this.#rule = rule;
     this.#deps = deps;
-    this.#firingsMax = deps.limits.firingsPerHourMax;
-    this.#firingsLeft = this.#firingsMax;
+    const max = deps.limits.firingsPerHourMax;
+    this.#ceilings = { firing: new Ceiling(max), attempt: new Ceiling(max) };
   }
 
   get isResting(): boolean {
     return !Number.isNaN(this.#restUntilMs);
   }
 
-  /** Whether a firing may be said at `nowMs` of rule time. */
-  takeFiring(nowMs: number): boolean {
-    const refill = ((nowMs - this.#firingsAtMs) * this.#firingsMax) / HOUR_MS;
-    this.#firingsLeft = Math.min(this.#firingsMax, this.#firingsLeft + refill);
-    this.#firingsAtMs = nowMs;
-    if (this.#firingsLeft >= this.#firingsMax / 2) this.#isFlooding = false;
-    if (this.#firingsLeft >= 1) {
-      this.#firingsLeft -= 1;
-      return true;
-    }
-    this.passedOver += 1;
-    if (!this.#isFlooding)
-      this.#deps.log.warn("A rule fires too often; what it fires beyond its ceiling is passed over.", {
+  /** Whether one more may be said at `nowMs` of rule time. */
+  take(what: "firing" | "attempt", nowMs: number): boolean {
+    const verdict = this.#ceilings[what].take(nowMs);
+    if (verdict === "flood")
+      this.#deps.log.warn("A rule fires or reports attempts too often; what is beyond its ceiling is passed over.", {
         rule: this.#rule,
-        firings_per_hour_max: this.#firingsMax,
+        what,
+        per_hour_max: this.#deps.limits.firingsPerHourMax,
       });
-    this.#isFlooding = true;
-    return false;
+    return verdict === "taken";
   }
 
   /** `tookMs` of processor time were spent on the rule up to `clockMs`, which is real time. */
@@ -109,11 +97,41 @@ export class RuleBudget {
   throttled(): string | undefined {
     const { firingsPerHourMax, cpuPercentMax } = this.#deps.limits;
     const said: string[] = [];
-    if (this.passedOver > 0)
-      said.push(`fires too often: ${this.passedOver} firings beyond ${firingsPerHourMax} an hour were passed over`);
+    for (const [what, { passedOver }] of Object.entries(this.#ceilings))
+      if (passedOver > 0)
+        said.push(`too many ${what}s: ${passedOver} ${what}s beyond ${firingsPerHourMax} an hour were passed over`);
     if (this.isResting) said.push(`costs too much: rests, since it took more than ${cpuPercentMax} % of a core`);
     else if (this.rests > 0)
       said.push(`costs too much: rested ${this.rests} times, at more than ${cpuPercentMax} % of a core`);
     return said.length === 0 ? undefined : said.join("; ");
+  }
+}
+
+/** So many an hour of rule time, all at once if need be. */
+class Ceiling {
+  readonly #max: number;
+  #left: number;
+  #atMs = 0;
+  #isFlooding = false;
+  passedOver = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+    this.#left = max;
+  }
+
+  /** `flood`: passed over, the first for a while. */
+  take(nowMs: number): "taken" | "flood" | "passed_over" {
+    this.#left = Math.min(this.#max, this.#left + ((nowMs - this.#atMs) * this.#max) / HOUR_MS);
+    this.#atMs = nowMs;
+    if (this.#left >= this.#max / 2) this.#isFlooding = false;
+    if (this.#left >= 1) {
+      this.#left -= 1;
+      return "taken";
+    }
+    this.passedOver += 1;
+    const isFirst = !this.#isFlooding;
+    this.#isFlooding = true;
+    return isFirst ? "flood" : "passed_over";
   }
 }

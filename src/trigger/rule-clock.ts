@@ -27,6 +27,7 @@ export class RuleClock {
   #gridMs = 0;
   #gridNs = 0n;
   #isStarted = false;
+  #reachedNs = 0n;
 
   constructor(listener: RuleClockListener) {
     this.#listener = listener;
@@ -36,15 +37,23 @@ export class RuleClock {
     return this.#nowMs;
   }
 
+  /** Log time of the last message or tick. */
+  get reachedNs(): bigint {
+    return this.#reachedNs;
+  }
+
   /**
    * Produces the ticks before `logTimeNs`. Returns how far it lies behind the last one, in ms, for `moveTo`. Most
    * messages need no tick: those cost one subtraction of bigints, whether a rule looks at them or not.
    */
   tickTo(logTimeNs: bigint): number {
-    const sinceMs = Number(logTimeNs - this.#gridNs) / 1e6;
-    if (this.#isStarted && sinceMs < GRID_MS && sinceMs > -STEP_BACK_MS) return sinceMs;
-    this.#makeTicks(logTimeNs);
-    return Number(logTimeNs - this.#gridNs) / 1e6;
+    let sinceMs = Number(logTimeNs - this.#gridNs) / 1e6;
+    if (!this.#isStarted || sinceMs >= GRID_MS || sinceMs <= -STEP_BACK_MS) {
+      this.#makeTicks(logTimeNs);
+      sinceMs = Number(logTimeNs - this.#gridNs) / 1e6;
+    }
+    this.#reachedNs = logTimeNs;
+    return sinceMs;
   }
 
   /** Moves on to the log time that `tickTo` was told. */
@@ -66,6 +75,7 @@ export class RuleClock {
     this.#gridNs += GRID_NS;
     this.#gridMs += GRID_MS;
     this.#nowMs = Math.max(this.#nowMs, this.#gridMs);
+    this.#reachedNs = this.#gridNs;
     this.#listener.onTick(this.#gridNs);
   }
 

@@ -52,24 +52,31 @@ export class RuleReport {
     this.#isPrivate ||= isLocal;
   }
 
-  fire(topic: string, atNs: bigint, values: Readonly<Record<string, FiringValue>>, note = ""): void {
+  /** Whether it was said, and not passed over. */
+  fire(topic: string, atNs: bigint, values: Readonly<Record<string, FiringValue>>, note = ""): boolean {
     const { condition, name } = this.#rule;
     const detector = condition.kind === "detector" ? condition.detector.name : undefined;
     this.firings += 1;
     this.lastFiringNs = atNs;
-    if (!this.#deps.budget.takeFiring(this.#deps.clock.nowMs)) return;
+    if (!this.#deps.budget.take("firing", this.#deps.clock.nowMs)) return false;
     this.#isHigh = true;
     const what = this.#isPrivate ? { topic: "", values: {} } : { topic, values, ...(note === "" ? {} : { note }) };
     this.#deps.onEvent({ kind: "firing", rule: name, detector, atNs, ...what });
+    return true;
   }
 
   /** `values`: what it was seen by. */
-  tell(kind: Exclude<RuleEvent["kind"], "firing">, atNs: bigint, values?: Readonly<Record<string, FiringValue>>): void {
+  tell(
+    kind: Exclude<RuleEvent["kind"], "firing" | "gone">,
+    atNs: bigint,
+    values?: Readonly<Record<string, FiringValue>>,
+  ): void {
     if (this.#rule.policy.isDryRun) return; // it says nothing about the episodes of others
     if (kind === "cleared") {
       if (!this.#isHigh) return; // the firing was passed over
       this.#isHigh = false;
     }
+    if (kind === "attempt" && !this.#deps.budget.take("attempt", this.#deps.clock.nowMs)) return;
     const isSaid = values !== undefined && !this.#isPrivate;
     this.#deps.onEvent({ kind, rule: this.#rule.name, atNs, ...(isSaid ? { values } : {}) });
   }

@@ -2,8 +2,8 @@
 export type Standing = {
   /** What has fired and not cleared: things watched, or "" for an expression's condition. */
   readonly highs: ReadonlySet<string>;
-  /** Whether an attempt or a recovery would be told. */
-  readonly isOpen: boolean;
+  /** Rule time until when an attempt or a recovery would be told. */
+  readonly openUntilMs: number;
 };
 
-export const AT_REST: Standing = { highs: new Set(), isOpen: false };
+export const AT_REST: Standing = { highs: new Set(), openUntilMs: Number.NEGATIVE_INFINITY };

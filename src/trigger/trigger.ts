@@ -70,7 +70,12 @@ export class Trigger {
     const before = new Map(this.#bound.map((bound) => [bound.rule.name, bound]));
     const working = rules.filter((rule) => rule.isEnabled && rule.condition.kind !== "none");
     const kept = new Set(working.flatMap((rule) => keptOf(before.get(rule.name), rule) ?? []));
-    for (const bound of this.#bound) if (!kept.has(bound)) this.#drop(bound);
+    const speaking = new Set(working.filter(({ policy }) => !policy.isDryRun).map(({ name }) => name));
+    for (const bound of this.#bound) {
+      if (kept.has(bound)) continue;
+      this.#drop(bound);
+      if (!speaking.has(bound.rule.name)) this.#tellGone(bound);
+    }
     this.#rules = rules;
     this.#bound = working.map((rule) => {
       const former = before.get(rule.name);
@@ -78,8 +83,11 @@ export class Trigger {
     });
   }
 
-  /** Before the channel's first message. */
+  /** Before the channel's first message, and when its topic comes back to it. Again for the same, it changes nothing. */
   addChannel(channel: Channel): void {
+    const inUse = [...this.#channels.values()].findLast(({ topic }) => topic === channel.topic);
+    if (inUse?.id === channel.id) return;
+    this.#channels.delete(channel.id); // they stand in the order in which they came into use
     this.#channels.set(channel.id, channel);
     for (const bound of this.#bound) bound.addChannel(channel);
   }
@@ -119,7 +127,7 @@ export class Trigger {
   #open(rule: Rule, before: Standing): BoundRule {
     const { fields, log, limits = RULE_LIMITS, onEvent } = this.#deps;
     const budget = new RuleBudget(rule.name, { limits, log, onRest: () => this.#onRest(bound) });
-    const feedOf = (channel: Channel) => this.#feedOf(channel);
+    const feedOf = (channel: Channel) => this.#feedOf(channel, budget);
     const wallOffsetNs = () => this.#wallOffsetNs;
     const deps = { clock: this.#clock, fields, log, budget, feedOf, wallOffsetNs, onEvent };
     const bound = openRule(rule, deps, before);
@@ -136,7 +144,7 @@ export class Trigger {
   #drop(bound: BoundRule): void {
     for (const [id, feed] of this.#feeds) {
       feed.forget(bound.budget);
-      if (!feed.isWanted) this.#feeds.delete(id);
+      if (feed.holders.size === 0) this.#feeds.delete(id);
     }
   }
 
@@ -147,11 +155,24 @@ export class Trigger {
     this.#drop(bound);
     this.#brokenBy.set(bound.rule, `it broke and is switched off: ${describeError(error)}`);
     this.#deps.log.error("A rule broke and is switched off.", { rule: bound.rule.name, cause: error });
+    this.#tellGone(bound);
   }
 
-  #feedOf(channel: Channel): Feed {
-    const known = this.#feeds.get(channel.id);
-    if (known !== undefined) return known;
+  /** What it fired may wait for its word. */
+  #tellGone(bound: BoundRule): void {
+    const { highs, openUntilMs } = bound.standing();
+    const isAwaited = highs.size > 0 || openUntilMs > this.#clock.nowMs;
+    const { name, policy } = bound.rule;
+    if (isAwaited && !policy.isDryRun) this.#deps.onEvent({ kind: "gone", rule: name, atNs: this.#clock.reachedNs });
+  }
+
+  #feedOf(channel: Channel, budget: RuleBudget): Feed {
+    const feed = this.#feeds.get(channel.id) ?? this.#openFeed(channel);
+    feed.holders.add(budget);
+    return feed;
+  }
+
+  #openFeed(channel: Channel): Feed {
     const { fields, clockMs } = this.#deps;
     const onBreak = ({ budget }: { readonly budget: RuleBudget }, error: unknown) => this.#break(budget, error);
     const feed = new Feed(channel, { fields, clockMs, onBreak });

@@ -60,6 +60,32 @@ const CASES: readonly Case[] = [
     evidence: ["gave_up drop 107"],
   },
   {
+    name: "of a rule that is gone nobody knows",
+    inputs: [firing("drop", 100), event("gone", "drop", 105)],
+    outcome: "unknown",
+    evidence: ["cannot_tell drop 105"],
+  },
+  {
+    name: "a rule that is gone leaves the word to the others",
+    inputs: [
+      ...[firing("slip", 100), firing("drop", 101), event("gone", "slip", 103)],
+      event("recovered", "drop", 110),
+    ],
+    outcome: "recovered",
+    evidence: ["recovery_seen drop 110"],
+    timeToRecoverMs: 10_000,
+  },
+  {
+    name: "what failed in a task keeps its outcome when the task's rule is gone",
+    inputs: [
+      ...[firing("task", 100), firing("drop", 101), event("recovered", "drop", 105)],
+      event("gone", "task", 110),
+    ],
+    outcome: "recovered",
+    evidence: ["recovery_seen drop 105", "cannot_tell task 110"],
+    timeToRecoverMs: 4000,
+  },
+  {
     name: "a person who takes over",
     inputs: [firing("drop", 100), event("took_over", "takeover", 104)],
     outcome: "operator_took_over",
