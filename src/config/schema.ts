@@ -198,7 +198,7 @@ export const configSchema = z.strictObject({
         ),
       commit_ms: durationMs
         .refine((ms) => ms <= COMMIT_MS_MAX, `must be at most ${COMMIT_MS_MAX} ms: a power cut costs no more`)
-        .default(700)
+        .default(800)
         .meta({
           description:
             "how often what has gathered is written and committed: a power cut costs this and the commit itself",
