@@ -28,7 +28,7 @@ import {
 const RING_BYTES = 1_500_000;
 const SEGMENT_BYTES = 128 * 1024;
 /** What the pages of a commit may add to what was foreseen for its rows. */
-const COMMIT_BYTES = 16 * 1024;
+const COMMIT_BYTES = 4 * 1024;
 const CAMERA = topicClass("camera", { memoryMs: 3000, memoryBytesMax: 600_000 });
 const CLOUD = topicClass("cloud", { tier: "disk", rank: 3, memoryBytesMax: 0 });
 const OPTIONS: RigOptions = {

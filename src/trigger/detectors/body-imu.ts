@@ -30,12 +30,13 @@ export type ImuSample = {
 
 /**
  * Hands on what a body's IMU feels; undefined if the channel is none. Besides sensor_msgs/Imu, robots that have their
- * IMU in a message of their own are known by its fields (`INSIDE`).
+ * IMU in a message of their own are known by its fields (`INSIDE`). While `isJudged` says no, nothing is read.
  */
 export function listenToBodyImu(
   channel: Channel,
   deps: DetectorDeps,
   feel: (sample: ImuSample, nowMs: number) => void,
+  isJudged: () => boolean = () => true,
 ): Listener | undefined {
   const named = deps.topicOf("imu");
   const isWanted = named === undefined ? !NOT_THE_BODY.test(channel.topic) : channel.topic === named;
@@ -45,6 +46,7 @@ export function listenToBodyImu(
   let isBody = true;
   let lookAtMs = named === undefined ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   return (message, nowMs) => {
+    if (!isJudged()) return; // before ten numbers are read, some hundred times a second
     if (nowMs >= lookAtMs) {
       isBody = !NOT_THE_BODY.test(String(frame?.(message) ?? ""));
       lookAtMs = nowMs + FRAME_LOOK_MS;
@@ -79,9 +81,12 @@ export class BodyImus {
     const type = plainTypeName(channel.schema.name);
     if (MOVES_ABOUT.has(type) || commandReaderOf(channel, this.#deps) !== undefined) this.#movesAbout = true;
     if (type === "sensor_msgs/JointState") return this.#lookAtJoints(channel);
-    return listenToBodyImu(channel, this.#deps, (sample, nowMs) => {
-      if (this.#movesAbout || !this.#hasJoints) this.#feel(channel.topic, sample, nowMs);
-    });
+    return listenToBodyImu(
+      channel,
+      this.#deps,
+      (sample, nowMs) => this.#feel(channel.topic, sample, nowMs),
+      () => this.#movesAbout || !this.#hasJoints,
+    );
   }
 
   #lookAtJoints(channel: Channel): Listener | undefined {
